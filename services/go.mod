@@ -1,0 +1,3 @@
+module procession.example/services
+
+go 1.27
