@@ -1,0 +1,234 @@
+"""What image.yaml may say: the model that loads it, checks it and describes it to editors.  Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from procession_tasks.definition.shape import (
+    Boolean,
+    Choice,
+    Finding,
+    Integer,
+    Listing,
+    Record,
+    Table,
+    Text,
+    key,
+)
+from procession_tasks.platform import Platform, known
+
+_ID_LIMIT = 2**32 - 2  # the last one means "nobody in particular" to the kernel
+_RESERVED = ("CGO_ENABLED", "GOARCH", "GOENV", "GOOS", "GOTOOLCHAIN", "GOWORK")
+
+
+def _image_path(text: str) -> str:
+    """Turn an absolute path of the image into one relative to its root."""
+    parts = text.split("/")[1:]
+    if not parts or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(text)
+    return "/".join(parts)
+
+
+IMAGE_PATH = Text(
+    "must be an absolute path inside the rootfs, without . and .. and double slashes",
+    r"/[^\x00-\x1f]+",
+    convert=_image_path,
+)
+FOLDER = Text("must be a relative folder of the repository", r"(?!/)[^\x00-\x1f]+", convert=posixpath.normpath)
+PLATFORM = Choice(known(), convert=Platform.parse)
+_ENV_NAME = Text("must be the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
+_VALUE = Text("must be a string (quote it)", r"[^\x00]*")
+_FLAGS = Text("must be a string of flags", r"[^\x00\n]*")
+_TAG = Text("must be a Go build tag", r"[A-Za-z0-9_.]+")
+_ACCOUNT = Text("must be lower-case letters, digits, - and _, starting with a letter", r"[a-z_][a-z0-9_-]{0,31}")
+_FIELD = Text("must be text without a colon or a line end", r"[^:\n\x00]*")
+_PACKAGE = Text(
+    "must be one package: ./folder inside the module, or an import path",
+    r"\.|(\./)?(?!\.\.?(/|$))[\w.~+-]+(/(?!\.)[\w.~+-]+)*",
+    hint="such as ./cmd/procession-api",
+)
+_MODE = Text("must be an octal mode in quotes", r"[0-7]{3,4}", 'such as "0755"', convert=lambda text: int(text, 8))
+_ID = Integer(0, _ID_LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class GoBinary:
+    """A Go program and where it goes in the image."""
+
+    package: str = key(_PACKAGE, "the main package, in the module's folder")
+    binary: str = key(IMAGE_PATH, "where the program is put in the image")
+    module: str | None = key(FOLDER, "the module's folder, when there are several", default=None)
+    output: str | None = key(
+        Text("must be a file name", r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"),
+        "the program's name under build/bin, when two images would use the same",
+        default=None,
+    )
+    tags: tuple[str, ...] | None = key(Listing(_TAG), "build tags", default=None)
+    ldflags: str | None = key(_FLAGS, "flags of the linker; {version} is the manifest's version label", default=None)
+    gcflags: str | None = key(_FLAGS, "flags of the compiler", default=None)
+    trimpath: bool | None = key(Boolean(), "whether paths of the build machine are left out", default=None)
+    environment: tuple[tuple[str, str], ...] = key(
+        Table(_ENV_NAME, _VALUE), "further environment of the compiler, such as GOAMD64", default=()
+    )
+    cgo: bool = key(Boolean(), "whether cgo is on; the C compiler is then an input", default=False)
+    cc: tuple[tuple[Platform, str], ...] = key(
+        Table(PLATFORM, Text("must be the name or path of a C compiler", r"[^\s]+")),
+        "the C compiler of a platform, with cgo (default: cc for the machine's own)",
+        default=(),
+    )
+
+    @property
+    def name(self) -> str:
+        """The program's file name under ``build/bin/<os>-<arch>/``."""
+        return self.output or posixpath.basename(self.binary)
+
+
+def _check_binary(binary: GoBinary) -> Iterable[Finding]:
+    for name, _ in binary.environment:
+        if name in _RESERVED:
+            yield "environment", "must not set what the build sets itself", name, "remove it, or use platforms and cgo"
+    for variable in re.findall(r"\{([^{}]*)\}", binary.ldflags or ""):
+        if variable != "version":
+            yield "ldflags", "must use no other variable than {version}", "{" + variable + "}", None
+    if binary.cc and not binary.cgo:
+        yield "cc", "must go with cgo", None, "add cgo: true"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A line of the image's /etc/passwd."""
+
+    name: str = key(_ACCOUNT, "the user's name")
+    uid: int = key(_ID, "the user's number")
+    gid: int = key(_ID, "the number of the user's group")
+    home: str = key(Text("must be an absolute path", r"/[^:\n]*"), "the home folder", default="/nonexistent")
+    shell: str = key(Text("must be an absolute path", r"/[^:\n]*"), "the login shell", default="/usr/sbin/nologin")
+    comment: str = key(_FIELD, "who it is", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A line of the image's /etc/group."""
+
+    name: str = key(_ACCOUNT, "the group's name")
+    gid: int = key(_ID, "the group's number")
+    members: tuple[str, ...] = key(Listing(_ACCOUNT), "names of its users", default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The users and groups of the image; a user without a declared group gets one of its name."""
+
+    users: tuple[User, ...] = key(Listing(Record(User)), "users, for /etc/passwd", default=())
+    groups: tuple[Group, ...] = key(Listing(Record(Group)), "groups, for /etc/group", default=())
+
+    @property
+    def all_groups(self) -> tuple[Group, ...]:
+        """Declared groups, then one for each gid of a user that no group declares."""
+        groups = {group.gid: group for group in self.groups}
+        for user in self.users:
+            groups.setdefault(user.gid, Group(user.name, user.gid))
+        return tuple(groups.values())
+
+
+NO_ACCOUNTS = Accounts()
+
+
+def _check_accounts(accounts: Accounts) -> Iterable[Finding]:
+    for field, values in (
+        ("users", [user.name for user in accounts.users]),
+        ("users", [str(user.uid) for user in accounts.users]),
+        ("groups", [group.name for group in accounts.all_groups]),
+        ("groups", [str(group.gid) for group in accounts.groups]),
+    ):
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            yield field, "must use each name and number once", value, None
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path of the image that is declared rather than copied, or the mode of one that is."""
+
+    path: str = key(IMAGE_PATH, "the path in the image")
+    type: str = key(
+        Choice(("directory", "symlink", "file")),
+        "directory or symlink make it; file gives a file of rootfs/ another mode or owner",
+    )
+    mode: int | None = key(_MODE, "permission bits, octal, in quotes", default=None)
+    uid: int = key(_ID, "the owner's number", default=0)
+    gid: int = key(_ID, "the group's number", default=0)
+    target: str | None = key(Text("must be the text of a link", r"[^\x00]+"), "what a symlink says", default=None)
+
+
+def _check_path(path: Path) -> Iterable[Finding]:
+    if path.type == "symlink" and path.target is None:
+        yield "target", "must be given for a symlink", None, None
+    if path.type == "symlink" and path.mode is not None:
+        yield "mode", "must not be given for a symlink", f"{path.mode:04o}", "remove it"
+    if path.type != "symlink" and path.target is not None:
+        yield "target", "must go with type: symlink", repr(path.target), None
+
+
+DEFAULT_PLATFORMS = (Platform("linux", "amd64"),)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """What image.yaml says: how an image's content comes about."""
+
+    go: tuple[GoBinary, ...] = key(
+        Listing(Record(GoBinary, _check_binary), at_least=1, or_one=True), "the Go program, or a list of them"
+    )
+    platforms: tuple[Platform, ...] = key(
+        Listing(PLATFORM, at_least=1), "what the image is built for", default=DEFAULT_PLATFORMS
+    )
+    accounts: Accounts = key(Record(Accounts, _check_accounts), "users and groups", default=NO_ACCOUNTS)
+    paths: tuple[Path, ...] = key(Listing(Record(Path, _check_path)), "declared paths and modes", default=())
+
+
+def _check_image(image: ImageFile) -> Iterable[Finding]:
+    for platform in sorted({p for p in image.platforms if image.platforms.count(p) > 1}):
+        yield "platforms", "must name each platform once", str(platform), None
+    claims = [binary.binary for binary in image.go] + [path.path for path in image.paths if path.type != "file"]
+    for path in sorted({path for path in claims if claims.count(path) > 1}):
+        yield "paths", "must claim each path once", "/" + path, None
+    outputs = [binary.name for binary in image.go]
+    for name in sorted({name for name in outputs if outputs.count(name) > 1}):
+        yield "go", "must give each program its own name under build/bin", name, "set output: on one of them"
+
+
+IMAGE_FILE = Record(ImageFile, _check_image)
+
+
+@dataclass(frozen=True, slots=True)
+class GoSettings:
+    """The ``[tool.procession.go]`` table: the toolchain and the defaults of every program."""
+
+    version: str = key(
+        Text("must be an exact Go version", r"1\.[0-9]+(\.[0-9]+)?((rc|beta)[0-9]+)?", 'such as "1.27.3"'),
+        "the toolchain's exact version",
+    )
+    modules: tuple[str, ...] = key(
+        Listing(FOLDER, at_least=1, or_one=True), "the Go module's folder, or folders", default=(".",)
+    )
+    tags: tuple[str, ...] = key(Listing(_TAG), "build tags", default=())
+    ldflags: str = key(_FLAGS, "flags of the linker", default="-s -w -buildid=")
+    gcflags: str = key(_FLAGS, "flags of the compiler", default="")
+    trimpath: bool = key(Boolean(), "whether paths of the build machine are left out", default=True)
+    environment: tuple[tuple[str, str], ...] = key(
+        Table(_ENV_NAME, _VALUE), "further environment of the compiler", default=()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The ``[tool.procession]`` table of pyproject.toml."""
+
+    go: GoSettings = key(Record(GoSettings), "the Go toolchain and defaults")
+    definitions: str = key(FOLDER, "the folder of the image definitions", default="deploy/aci")
+
+
+PROJECT = Record(Project)

@@ -1,0 +1,182 @@
+"""What files hold, digested with XXH3-128 and remembered by what `stat` says of them.
+
+A digest is trusted again while size, mtime, ctime and inode stay the same, and only when it
+was taken later than the clock's granularity after the file's last change: a write in the
+same tick would move none of the four (git calls such an entry racy).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat as stat_bits
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import xxhash
+
+from procession_tasks import files, kept
+
+ABSENT = "absent"
+
+_TICK_NS = 20_000_000  # two ticks of a 100 Hz kernel
+_COARSE_NS = 2_000_000_000  # file systems that keep whole seconds, or FAT's two
+
+# size, mtime_ns, ctime_ns, inode
+Key = tuple[int, int, int, int]
+
+
+class States:
+    """The states of the files one run looks at; each is read at most once.
+
+    A state is a hex digest for a file, ``tree-…`` for a folder (names, kinds, executable bits,
+    link texts and contents of everything below it), ``link-…`` for a symlink (never followed
+    below a folder), or `ABSENT`.  All paths are relative to `root`, or absolute.
+    """
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        self._root = f"{root}/"
+        self._cache = cache
+        self._known: dict[str, tuple[Key, str]] = kept.load(cache) or {}
+        self._seen: dict[str, str] = {}
+        self._racy: set[str] = set()
+        self._changed = False
+
+    def state(self, path: str) -> str:
+        """Return the state of a path as of this run's first look at it.
+
+        Raises OSError when it is there but cannot be read.
+        """
+        seen = self._seen.get(path)
+        if seen is None:
+            seen = self._seen[path] = self._look(path)
+        return seen
+
+    def same(self, pairs: Iterable[tuple[str, str]]) -> bool:
+        """Tell whether every path is in the state it is paired with."""
+        seen, state_of = self._seen, self.state
+        for path, state in pairs:  # the innermost loop of a run with nothing to do
+            if (seen.get(path) or state_of(path)) != state:
+                return False
+        return True
+
+    def listing(self, folder: str) -> str:
+        """Return a digest of the names in a folder, or `ABSENT`."""
+        name = f"{folder}/"
+        seen = self._seen.get(name)
+        if seen is None:
+            seen = self._seen[name] = self._names(folder, name)
+        return seen
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Look at these paths anew: an action has just written them."""
+        for path in paths:
+            self._seen.pop(path, None)
+            if os.path.isdir(self._place(path)):
+                below = f"{path}/"
+                for seen in [seen for seen in self._seen if seen.startswith(below)]:
+                    del self._seen[seen]
+
+    def save(self) -> None:
+        """Keep what was learnt for the next run; writes nothing when nothing was."""
+        for path in self._racy:
+            self._settle(path)
+        self._racy.clear()
+        if self._changed:
+            with contextlib.suppress(OSError):  # a full disk costs time in the next run, no more
+                kept.save(self._cache, self._known)
+            self._changed = False
+
+    def _place(self, path: str) -> str:
+        return path if path.startswith("/") else self._root + path
+
+    def _look(self, path: str) -> str:
+        try:
+            stat = os.lstat(self._place(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return ABSENT
+        known = self._known.get(path)
+        if known is not None and known[0] == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino):
+            return known[1]
+        if stat_bits.S_ISLNK(stat.st_mode):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                stat = os.stat(self._place(path))
+        if stat_bits.S_ISDIR(stat.st_mode):
+            return self._tree(path)
+        if stat_bits.S_ISREG(stat.st_mode):
+            return self._file(path, stat)
+        return f"special-{stat.st_mode:o}"
+
+    def _file(self, path: str, stat: os.stat_result) -> str:
+        key = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        known = self._known.get(path)
+        if known is not None and known[0] == key:
+            return known[1]
+        return self._remember(path, key, lambda: files.xxh3(self._place(path)))
+
+    def _names(self, folder: str, name: str) -> str:
+        try:
+            stat = os.stat(self._place(folder))
+            key = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            known = self._known.get(name)
+            if known is not None and known[0] == key:
+                return known[1]
+            return self._remember(name, key, lambda: _names_digest(self._place(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return ABSENT
+
+    def _remember(self, name: str, key: Key, digest_of: Callable[[], str]) -> str:
+        started = time.time_ns()
+        digest = digest_of()
+        if _settled(key, started):
+            self._known[name] = (key, digest)
+            self._changed = True
+        else:
+            self._known.pop(name, None)
+            self._racy.add(name)
+        return digest
+
+    def _settle(self, name: str) -> None:
+        """Digest a racy path once more, now that its tick is over."""
+        path = self._place(name)
+        with contextlib.suppress(OSError):
+            stat = os.stat(path)
+            key = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            if _settled(key, time.time_ns()):
+                self._known[name] = (key, _names_digest(path) if name.endswith("/") else files.xxh3(path))
+                self._changed = True
+
+    def _tree(self, folder: str) -> str:
+        digest = xxhash.xxh3_128()
+        for path, kind, state in self._below(folder, folder):
+            digest.update(f"{kind} {state} {path}\n".encode("utf-8", "surrogateescape"))
+        return f"tree-{digest.hexdigest()}"
+
+    def _below(self, folder: str, top: str) -> Iterable[tuple[str, str, str]]:
+        with os.scandir(self._place(folder)) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+        for entry in entries:
+            path = f"{folder}/{entry.name}"
+            name = path[len(top) + 1 :]
+            if entry.is_symlink():
+                yield name, "link", os.readlink(entry.path)
+            elif entry.is_dir():
+                yield name, "folder", ""
+                yield from self._below(path, top)
+            else:
+                stat = entry.stat(follow_symlinks=False)
+                regular = stat_bits.S_ISREG(stat.st_mode)
+                state = self._file(path, stat) if regular else f"special-{stat.st_mode:o}"
+                yield name, "program" if stat.st_mode & 0o100 else "file", state
+
+
+def _settled(key: Key, now: int) -> bool:
+    ctime = key[2]
+    tick = _COARSE_NS if ctime % 1_000_000_000 == 0 else _TICK_NS
+    return ctime + tick < now
+
+
+def _names_digest(folder: str) -> str:
+    names = "\0".join(sorted(os.listdir(folder)))
+    return xxhash.xxh3_128_hexdigest(names.encode("utf-8", "surrogateescape"))
