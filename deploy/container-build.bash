@@ -8,12 +8,20 @@ root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$root/deploy/environment.bash"
 make_environment "$root" constraints.txt || exit 1
 
-words=()
-for word in "$@"; do
-    case $word in
-        -* | *:* | */*) words+=("$word") ;;
-        *) words+=("build:${word#procession-}") ;;
-    esac
-done
 cd "$root"
-exec .venv/bin/doit run "${words[@]}"
+definitions=deploy/aci
+options=() tasks=()
+for word in "$@"; do
+    if [ -d "$definitions/$word" ]; then
+        tasks+=("build:$word")
+    elif [ -d "$definitions/${word#procession-}" ]; then
+        tasks+=("build:${word#procession-}")
+    elif [[ $word == -* || ${#options[@]} -gt 0 ]]; then
+        options+=("$word") # an option, or what may be the value of one
+    elif [[ $word == *:* ]]; then
+        tasks+=("$word")
+    else
+        tasks+=("build:${word#procession-}") # doit says that there is none, and which there are
+    fi
+done
+exec .venv/bin/doit run "${options[@]}" "${tasks[@]}"

@@ -1,4 +1,6 @@
-"""Checks bare files, for editors and hooks: python -m procession_tasks.definition [--json] FILE…
+"""Checks bare files, for editors and hooks.
+
+    python -m procession_tasks.definition [--json] FILE…
 
 A file that ends in .yaml or .yml is an image.yaml, any other a manifest.  Each gets one
 verdict, in the order given; the exit status is 1 when any is wrong, 2 for wrong usage.

@@ -26,7 +26,8 @@ def load_project(root: Path) -> Project:
         text = (root / _FILE).read_text(encoding="utf-8")
         table = tomllib.loads(text).get("tool", {}).get("procession")
     except (OSError, UnicodeDecodeError) as error:
-        raise DefinitionError([Problem(_FILE, 1, "", "must be a readable file", str(error))]) from None
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise DefinitionError([Problem(_FILE, 1, "", "must be a readable file", what)]) from None
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError([Problem(_FILE, 1, "", "must be TOML", str(error))]) from None
     if table is None:

@@ -1,0 +1,1 @@
+"""Writes image archives from a staged tree, and reads them back to check them."""
