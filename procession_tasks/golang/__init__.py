@@ -1,0 +1,1 @@
+"""Go programs: the toolchain, the inputs of a program, compiling."""

@@ -1,0 +1,213 @@
+"""The inputs of Go programs: kept between runs, listed anew by one `go list` when they may differ."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from procession_tasks import kept, process
+from procession_tasks.errors import BuildError
+from procession_tasks.golang import closure, toolchain
+from procession_tasks.golang.closure import Package
+from procession_tasks.golang.program import Mode, environment, list_command
+from procession_tasks.states import ABSENT, States
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where and with what Go runs: everything that cannot change a program's bytes."""
+
+    root: Path
+    states: States
+    environment: dict[str, str]
+
+
+def run_go(context: Context, mode: Mode, command: Iterable[str]) -> process.Finished:
+    """Run a `go` command of this mode in its module's folder.
+
+    Raises BuildError when the pinned toolchain is not there.
+    """
+    found = toolchain.find(mode.version, context.environment)
+    declared = dict(environment(mode))
+    if mode.workspace:
+        declared["GOWORK"] = os.fspath(context.root / mode.workspace)
+    argv = [os.fspath(found.go), *list(command)[1:]]
+    folder = context.root / mode.module
+    return process.run(argv, folder=folder, environment=toolchain.places(context.environment) | declared)
+
+
+class Inputs:
+    """The inputs of all programs of one mode.
+
+    What `go list` said is kept in `path` with the state of everything that could make it say
+    something else: the sources (their imports and build constraints), the files that build
+    constraints leave out, the names in their folders, the module files, the C compiler.
+    """
+
+    def __init__(self, context: Context, mode: Mode, path: Path) -> None:
+        self._context = context
+        self._mode = mode
+        self._path = path
+        self._record: dict[str, Any] | None = None
+        self._fresh: dict[str, bool] = {}
+        self._still: bool | None = None
+        self._same: set[int] = set()
+        self._changed: set[int] = set()
+        self._listed: dict[str, frozenset[int]] = {}
+        self._broken: set[str] = set()
+
+    def fresh(self, package: str) -> bool:
+        """Tell whether what is kept of a program still holds; decided once a run."""
+        verdict = self._fresh.get(package)
+        if verdict is None:
+            indexes = self._kept()["programs"].get(package)
+            verdict = indexes is not None and self._unmoved() and self._unchanged(indexes)
+            self._fresh[package] = verdict
+        return verdict
+
+    def refresh(self, wanted: Iterable[str]) -> None:
+        """List these programs anew, with one `go list`, and keep the answer.
+
+        Raises BuildError when Go cannot say: a broken go.mod, the wrong Go, no C compiler.
+        """
+        names = sorted(set(wanted))
+        finished = run_go(self._context, self._mode, list_command(self._mode, names))
+        if finished.status != 0:
+            what = finished.stderr.decode("utf-8", "replace").strip() or f"exit status {finished.status}"
+            raise BuildError(f"{self._mode.module}: go list: {what}")
+        listing = closure.parse_list(finished.stdout.decode("utf-8", "surrogateescape"))
+        packages = closure.packages(listing, self._context.root, self._checksums(listing))
+        self._keep(names, packages)
+
+    def text(self, package: str) -> bytes:
+        """Render a program's inputs: what it is built with, then one line a file with its digest.
+
+        The order is that of the names, so that two of them can be compared line by line.
+        """
+        packages = [self._kept()["packages"][index] for index in sorted(self._listed[package])]
+        lines = [f"go {self._mode.version}", *self._compiler_line()]
+        lines += sorted({f"module {package['module']}" for package in packages if package["module"]})
+        digests = sorted((path, state) for package in packages for path, state in package["files"])
+        lines += [f"{state}  {path}" for path, state in digests]
+        return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+
+    def is_broken(self, package: str) -> bool:
+        """Tell whether `go list` found fault with a program or something it imports, in this run."""
+        return package in self._broken
+
+    def _kept(self) -> dict[str, Any]:
+        if self._record is None:
+            record = kept.load(self._path)
+            if not isinstance(record, dict) or record.get("key") != self._key():
+                record = {"key": self._key(), "watched": (), "packages": (), "programs": {}}
+            self._record = record
+            self._listed = dict(record["programs"])
+        return self._record
+
+    def _key(self) -> str:
+        return repr((_FORMAT, self._mode, list_command(self._mode, ())))
+
+    def _unmoved(self) -> bool:
+        """Tell whether the module files and the C compiler are as they were."""
+        if self._still is None:
+            kept_compiler = self._kept().get("compiler")
+            self._still = self._context.states.same(self._kept()["watched"]) and kept_compiler == self._compiler_line()
+        return self._still
+
+    def _unchanged(self, indexes: frozenset[int]) -> bool:
+        """Tell whether these packages are as they were; each is looked at once a run."""
+        for index in indexes - self._same:
+            if index in self._changed or not self._is_same(index):
+                self._changed.add(index)
+                return False
+            self._same.add(index)
+        return True
+
+    def _is_same(self, index: int) -> bool:
+        package, states = self._kept()["packages"][index], self._context.states
+        return (
+            states.same(package["files"])
+            and states.same(package["ignored"])
+            and all(states.listing(path) == names for path, names in package["folders"])
+        )
+
+    def _keep(self, names: list[str], listed: dict[str, Package]) -> None:
+        """Replace what is kept of these programs; the others stay if they are still fresh."""
+        old = self._kept()
+        others = {name: old["programs"][name] for name in old["programs"] if name not in names and self.fresh(name)}
+        table = [old["packages"][index] for index in sorted({i for indexes in others.values() for i in indexes})]
+        places = {package["path"]: index for index, package in enumerate(table)}
+        homes: set[str] = {self._mode.module}
+        programs = {
+            name: frozenset(places[old["packages"][i]["path"]] for i in indexes) for name, indexes in others.items()
+        }
+        self._listed = dict(programs)
+        for name in names:
+            main = closure.main_package(name, listed, self._mode.module)
+            below = closure.closure(main, listed)
+            for package in below:
+                homes |= {package.home} if package.home else set()
+                if package.path not in places:
+                    places[package.path] = len(table)
+                    table.append(self._stated(package))
+            self._listed[name] = frozenset(places[package.path] for package in below)
+            if below and not any(package.broken for package in below):
+                programs[name] = self._listed[name]
+            else:
+                self._broken.add(name)
+        watched = tuple((path, self._context.states.state(path)) for path in self._module_files(homes))
+        self._record = {
+            "key": self._key(),
+            "watched": watched,
+            "compiler": self._compiler_line(),
+            "packages": tuple(table),
+            "programs": programs,
+        }
+        self._same.clear()
+        self._changed.clear()
+        kept.save(self._path, self._record)
+
+    def _stated(self, package: Package) -> dict[str, Any]:
+        states = self._context.states
+        return {
+            "path": package.path,
+            "module": package.module,
+            "files": tuple((path, states.state(path)) for path in package.files),
+            "ignored": tuple((path, states.state(path)) for path in package.ignored),
+            "folders": tuple((path, states.listing(path)) for path in package.folders),
+        }
+
+    def _module_files(self, homes: set[str]) -> list[str]:
+        folders = set(homes)
+        names = ["go.mod", "go.sum", "vendor/modules.txt"]
+        paths = {os.path.normpath(f"{folder}/{name}") for folder in folders for name in names}
+        if self._mode.workspace:
+            beside = os.path.dirname(self._mode.workspace)
+            paths |= {self._mode.workspace, self._mode.workspace + ".sum", os.path.join(beside, "vendor/modules.txt")}
+        return sorted(paths)
+
+    def _checksums(self, listing: list[dict[str, Any]]) -> dict[str, str]:
+        sums = [Path(folder, "go.sum") for folder in sorted(closure.module_folders(listing))]
+        if self._mode.workspace:
+            sums.append(self._context.root / f"{self._mode.workspace}.sum")
+        return closure.checksums(path.read_text(encoding="utf-8") for path in sums if path.is_file())
+
+    def _compiler_line(self) -> tuple[str, ...]:
+        """Name the C compiler and the digest of its program, when cgo is on.
+
+        Raises BuildError when there is no such program.
+        """
+        if not self._mode.cc:
+            return ()
+        path = shutil.which(self._mode.cc, path=self._context.environment.get("PATH", ""))
+        state = self._context.states.state(os.path.realpath(path)) if path else ABSENT
+        if path is None or state == ABSENT:
+            hint = f"install {self._mode.cc}, or set go.cc for {self._mode.platform}"
+            raise BuildError(f"go.cgo: needs the C compiler {self._mode.cc}, which is not on PATH", hint=hint)
+        return (f"cc {state} {self._mode.cc}",)

@@ -1,0 +1,137 @@
+"""A Go program as data, and the commands that list and build it.  Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import xxhash
+
+from procession_tasks.platform import Platform
+
+_FIELDS = (
+    "ImportPath", "Name", "Dir", "Standard", "Module", "Imports", "ImportMap", "Error", "DefaultGODEBUG",
+    "GoFiles", "CgoFiles", "CFiles", "CXXFiles", "MFiles", "HFiles", "FFiles", "SFiles", "SwigFiles",
+    "SwigCXXFiles", "SysoFiles", "EmbedFiles", "EmbedPatterns", "InvalidGoFiles", "IgnoredGoFiles",
+    "IgnoredOtherFiles",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What all programs of one `go build` have in common.
+
+    `module` is the module's folder relative to the repository; `workspace` is the go.work file
+    in use, relative to it too, or None; `cc` is the C compiler, empty without cgo.
+    """
+
+    module: str
+    workspace: str | None
+    platform: Platform
+    tags: tuple[str, ...]
+    gcflags: str
+    trimpath: bool
+    cc: str
+    environment: tuple[tuple[str, str], ...]
+    version: str
+
+    @property
+    def name(self) -> str:
+        """A short name that differs for different modes: module, platform and a digest."""
+        folder = "module" if self.module == "." else self.module.replace("/", "-").strip(".-")
+        return f"{folder}@{self.platform.slug}-{xxhash.xxh3_64_hexdigest(repr(self).encode())[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One main package, how it is linked, and the file it becomes (relative to the repository)."""
+
+    mode: Mode
+    package: str
+    ldflags: str
+    output: str
+
+
+def environment(mode: Mode) -> tuple[tuple[str, str], ...]:
+    """List the environment that can change a program's bytes, sorted by name.
+
+    GOWORK is relative to the module's folder here; `go` itself wants it absolute.
+    """
+    workspace = posixpath.relpath(mode.workspace, mode.module) if mode.workspace else "off"
+    fixed = {
+        "CGO_ENABLED": "1" if mode.cc else "0",
+        "GO111MODULE": "on",
+        "GOARCH": mode.platform.arch,
+        "GOENV": "off",
+        "GOOS": mode.platform.os,
+        "GOTOOLCHAIN": "local",
+        "GOWORK": workspace,
+    }
+    if mode.cc:
+        fixed["CC"] = mode.cc
+    return tuple(sorted((dict(mode.environment) | fixed).items()))
+
+
+def list_command(mode: Mode, packages: Sequence[str]) -> tuple[str, ...]:
+    """Ask for the packages and all they depend on; run in the module's folder."""
+    return ("go", "list", "-e", "-deps", f"-json={','.join(_FIELDS)}", *_tags(mode), "--", *packages)
+
+
+def build_command(program: Program) -> tuple[str, ...]:
+    """Build one program; run in the module's folder."""
+    flags = (f"-ldflags={program.ldflags}",) if program.ldflags else ()
+    output = posixpath.relpath(program.output, program.mode.module)
+    return (*_build(program.mode), *flags, f"-o={output}", "--", program.package)
+
+
+def batch_command(programs: Sequence[Program], folder: str) -> tuple[str, ...]:
+    """Build several programs of one mode in one run, with the bytes of one run each.
+
+    They appear in `folder` under the names Go gives them (`go_name`), which must differ.
+    """
+    mode = programs[0].mode
+    flags = tuple(f"-ldflags={program.package}={program.ldflags}" for program in programs if program.ldflags)
+    packages = (program.package for program in programs)
+    return (*_build(mode), *flags, f"-o={posixpath.relpath(folder, mode.module)}/", "--", *packages)
+
+
+def batches(programs: Sequence[Program]) -> list[list[Program]]:
+    """Split programs of one mode into as few `go build` runs as give the bytes of one run each.
+
+    Programs that Go names alike cannot share a run, nor one package linked in two ways; without
+    -trimpath Go records the linker's flags in the program, so there each set of flags is a run.
+    """
+    runs: list[list[Program]] = []
+    for program in programs:
+        for run in runs:
+            names = {go_name(other) for other in run}
+            same_flags = program.mode.trimpath or program.ldflags == run[0].ldflags
+            if go_name(program) not in names and same_flags:
+                run.append(program)
+                break
+        else:
+            runs.append([program])
+    return runs
+
+
+def go_name(program: Program) -> str:
+    """Return the name Go gives a program: the last element of its import path.
+
+    A major version suffix is not a name (``example.com/tool/v2`` is ``tool``), and ``.`` is
+    named by the module, so that such a package cannot be told apart and stands for itself.
+    """
+    parts = [part for part in program.package.split("/") if part != "."]
+    if len(parts) > 1 and parts[-1].startswith("v") and parts[-1][1:].isdigit():
+        parts.pop()
+    return parts[-1] if parts else ""
+
+
+def _build(mode: Mode) -> tuple[str, ...]:
+    trimpath = ("-trimpath",) if mode.trimpath else ()
+    gcflags = (f"-gcflags={mode.gcflags}",) if mode.gcflags else ()
+    return ("go", "build", "-buildvcs=false", *trimpath, *_tags(mode), *gcflags)
+
+
+def _tags(mode: Mode) -> tuple[str, ...]:
+    return (f"-tags={','.join(mode.tags)}",) if mode.tags else ()

@@ -1,0 +1,176 @@
+"""doit's commands where this build needs more: run, clean, and schema."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getopt
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from doit.cmd_base import Command, DoitCmdBase, check_tasks_exist
+from doit.cmd_clean import Clean as DoitClean
+from doit.cmd_info import Info as DoitInfo
+from doit.cmd_list import List as DoitList
+from doit.cmd_run import Run as DoitRun
+from doit.exceptions import InvalidCommand, InvalidDodoFile
+
+from procession_tasks.graph import selection
+from procession_tasks.graph.actions import interrupt
+from procession_tasks.graph.lock import exclusive
+from procession_tasks.graph.plans import plans
+from procession_tasks.graph.session import STATE, session
+
+USAGE, DEFINITION, INTERRUPTED = 2, 3, 130
+_PATIENCE_S = 5.0
+
+
+class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
+    """Tells mistakes as they are: a wrong definition ends with 3, an unknown task with 2."""
+
+    def parse_execute(self, in_args: list[str]) -> int:
+        status: int = super().parse_execute(_options_first(in_args, self.cmdparser))
+        return status
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        try:
+            status: int | None = super().execute(params, args)
+        except InvalidDodoFile as error:
+            sys.stderr.write(f"{error}\n")
+            return DEFINITION
+        except InvalidCommand as error:
+            sys.stderr.write(f"{_unknown(error, self)}\n")
+            return USAGE
+        return status or 0
+
+
+class Run(Located, DoitRun):  # type: ignore[misc]
+    """Runs tasks: reads only the definitions it needs, one run at a time, ends well when stopped."""
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        selection.select(args)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            status = super().execute(params, args)
+        except KeyboardInterrupt:
+            _stop()
+            sys.stderr.write("interrupted: what was finished is kept, run the same command to go on\n")
+            return INTERRUPTED
+        return status
+
+    @functools.wraps(DoitRun._execute)
+    def _execute(self, *args: Any, **options: Any) -> int:
+        during = session()
+        with exclusive(during.root / STATE / "lock"):
+            try:
+                status: int = super()._execute(*args, **options)
+            finally:
+                plans().save()
+                during.states.save()
+        return status
+
+
+class List(Located, DoitList):  # type: ignore[misc]
+    """Lists tasks; with --deps, the sources behind a list of inputs too."""
+
+    def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: Any) -> None:  # noqa: FBT001  # doit's signature
+        super()._print_task(template, task, status, list_deps, tasks)
+        if list_deps:
+            for path in sources_of(task):
+                self.outstream.write(f" -  {path}\n")
+
+
+class Info(Located, DoitInfo):  # type: ignore[misc]
+    """Shows a task and why it would run; of a Go program, the sources too."""
+
+    @functools.wraps(DoitInfo._execute)
+    def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:  # noqa: FBT001, FBT002  # doit's signature
+        check_tasks_exist({task.name: task for task in self.task_list}, pos_args)
+        status: int = super()._execute(pos_args, hide_status)
+        for task in self.task_list:
+            if task.name in pos_args and (paths := sources_of(task)):
+                self.outstream.write("\nsources    : \n" + "".join(f" - {path}\n" for path in paths))
+        return status
+
+    @staticmethod
+    def get_reasons(reasons: Any) -> str:
+        """Say why a task would run, in words rather than objects."""
+        why = [f" * {item}" for item, _, _ in reasons.pop("uptodate_false", ())]
+        rest = DoitInfo.get_reasons(reasons)
+        return "\n".join([*why, *([rest] if rest else ())])
+
+
+class Clean(Located, DoitClean):  # type: ignore[misc]
+    """Removes what was built: of the named tasks, or without a name of all, releases too."""
+
+    @functools.wraps(DoitClean._execute)
+    def _execute(self, *args: Any, **options: Any) -> None:
+        if not options.get("pos_args"):
+            options["cleanall"] = True
+        super()._execute(*args, **options)
+
+
+class Schema(Command):  # type: ignore[misc]  # doit has no types
+    """Prints the JSON Schema of image.yaml, for editors."""
+
+    name = "schema"
+    doc_purpose = "print the JSON Schema of image.yaml"
+    doc_usage = ""
+    doc_description = None
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        from procession_tasks.definition.schema import image_schema  # needed here alone
+
+        del params, args
+        sys.stdout.write(json.dumps(image_schema(), indent=2) + "\n")
+        return 0
+
+
+def _options_first(words: list[str], parser: Any) -> list[str]:
+    """Let options stand after tasks too, which doit takes for tasks (ours have no options)."""
+    try:
+        options, tasks = getopt.gnu_getopt(words, parser.get_short(), parser.get_long())
+    except getopt.GetoptError:
+        return words  # doit says what is wrong
+    if not all(map(selection.is_plain, tasks)):
+        return words
+    return [part for option in options for part in option if part] + tasks
+
+
+def sources_of(task: Any) -> list[str]:
+    """List the files behind the list of inputs that a task makes or depends on."""
+    paths = []
+    for listing in sorted(path for path in (*task.targets, *task.file_dep) if path.endswith(".inputs")):
+        with contextlib.suppress(OSError):  # nothing is listed before the first build
+            lines = Path(listing).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+            paths += [path for _, found, path in (line.partition("  ") for line in lines) if found]
+    return paths
+
+
+def _stop() -> None:
+    """End the running steps and wait for their threads, so that they clean up after themselves."""
+    interrupt()
+    deadline = time.monotonic() + _PATIENCE_S
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _unknown(error: InvalidCommand, command: Located) -> str:
+    """Say which word is not a task, and which tasks there are."""
+    word = getattr(error, "not_found", None)
+    names = [task.name for task in command.task_list or () if not task.name.startswith("_")]
+    if word is None or not names:
+        return str(error)
+    from procession_tasks.definition.shape import did_you_mean  # only a mistake pays for it
+
+    images = sorted({name.partition(":")[2].partition("@")[0] for name in names if name.startswith("build:")})
+    stage, _, image = word.partition(":")
+    near = did_you_mean(image, images) if image else did_you_mean(stage, [*names, *images])
+    hint = f"{near} " if near else ""
+    return f"doit: must be a task or a file it makes, got {word!r}\n  hint: {hint}images are {', '.join(images)}"

@@ -1,0 +1,65 @@
+"""The repository's definitions, loaded and planned; imported only when there is one to read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from procession_tasks.definition.load import Image, image_names, load_image
+from procession_tasks.definition.model import Project
+from procession_tasks.definition.project import load_project
+from procession_tasks.errors import DefinitionError, Problem
+from procession_tasks.graph.plan import plan
+from procession_tasks.graph.planned import Plan
+from procession_tasks.graph.session import Session, source_date
+from procession_tasks.platform import host
+
+
+class Definitions:
+    """What the files of the repository at a session's root declare."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @functools.cached_property
+    def project(self) -> Project:
+        """The settings; raises DefinitionError."""
+        return load_project(self._session.root)
+
+    def image_names(self) -> tuple[str, ...]:
+        """List the definitions; raises BuildError when their folder cannot be read."""
+        return image_names(self._session.root, self.project)
+
+    def image(self, name: str) -> Image:
+        """Load one definition; raises DefinitionError."""
+        return load_image(self._session.root, self.project, name)
+
+    def plans(self, names: Iterable[str], workspaces: dict[str, str]) -> dict[str, tuple[Plan, ...]]:
+        """Plan images, each for its usual platform first: the machine's, if it is declared.
+
+        Raises DefinitionError with the problems of all of them together.
+        """
+        images: list[Image] = []
+        problems: list[Problem] = []
+        for name in names:
+            try:
+                images.append(self.image(name))
+            except DefinitionError as error:
+                problems += error.problems
+        if problems:
+            raise DefinitionError(problems)
+        return {image.name: self._plans_of(image, workspaces) for image in images}
+
+    def _plans_of(self, image: Image, workspaces: dict[str, str]) -> tuple[Plan, ...]:
+        here, date = host(), source_date(self._session.environment)
+        plans = []
+        for platform in sorted(image.file.platforms, key=lambda platform: platform != here):
+            suffix = "" if platform == here else f"@{platform.slug}"
+            plans.append(plan(image, platform, suffix, self.project.go.version, workspaces, date))
+        return tuple(plans)
+
+
+@functools.lru_cache(maxsize=1)
+def definitions(session: Session) -> Definitions:
+    """Return the definitions of a session, loaded once."""
+    return Definitions(session)

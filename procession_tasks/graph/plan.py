@@ -1,0 +1,134 @@
+"""From a definition to the steps that build it.  Pure: two equal definitions give equal steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from procession_tasks.definition.load import Image
+from procession_tasks.definition.model import Accounts, GoBinary, Group, Path, User
+from procession_tasks.golang.program import Mode, Program, build_command, environment, list_command
+from procession_tasks.graph.planned import Plan, ProgramPlan
+from procession_tasks.image import aci, deflate
+from procession_tasks.platform import Platform
+from procession_tasks.rootfs import stage
+from procession_tasks.step import Step
+
+
+def plan(image: Image, platform: Platform, suffix: str, version: str, workspaces: dict[str, str], date: int) -> Plan:
+    """Declare every step of an image on one platform.
+
+    `suffix` distinguishes the tasks of a platform other than the usual one; `version` is Go's;
+    `workspaces` has the go.work file of each module folder that has one; `date` is the time
+    inside the archive, in seconds since 1970.
+    """
+    programs = tuple(_programs(image, platform, suffix, version, workspaces))
+    name = f"{image.name}{suffix}"
+    inject = _inject(image, name, platform, programs)
+    return Plan(name, image.name, platform, programs, inject, _pack(image, name, platform, inject, date))
+
+
+def _programs(
+    image: Image, platform: Platform, suffix: str, version: str, workspaces: dict[str, str]
+) -> Iterable[ProgramPlan]:
+    for binary in image.file.go:
+        of_program = f"/{binary.name}" if len(image.file.go) > 1 else ""
+        shared = _mode(binary, platform, version, workspaces.get(binary.module or "."))
+        output = f"build/bin/{platform.slug}/{binary.name}"
+        program = Program(shared, binary.package, binary.ldflags or "", output)
+        subject = f"{image.name}{of_program}{suffix}"
+        listing = f"build/state/inputs/{image.name}{of_program}@{platform.slug}.inputs"
+        command = list_command(shared, (binary.package,))
+        yield ProgramPlan(
+            program,
+            _go_step("go-inputs", subject, shared, command, (), (listing,)),
+            _go_step("go-compile", subject, shared, build_command(program), (listing,), (output,)),
+        )
+
+
+def _go_step(
+    kind: str, subject: str, mode: Mode, command: tuple[str, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
+) -> Step:
+    declared = (("GOVERSION", mode.version), *environment(mode))
+    return Step(kind, subject, mode.platform.slug, command, inputs, outputs, tuple(sorted(declared)), mode.module)
+
+
+def _inject(image: Image, name: str, platform: Platform, programs: tuple[ProgramPlan, ...]) -> Step:
+    tree = f"build/rootfs/{image.name}/{platform.slug}"
+    rootfs = f"{image.folder}/rootfs"
+    built = [plan.program.output for plan in programs]
+    places = [binary.binary for binary in image.file.go]
+    command = (
+        "inject-binary",
+        f"--format={stage.FORMAT}",
+        f"--definition={image.folder}",
+        f"--rootfs={rootfs}",
+        *(f"--program={place}={output}" for place, output in zip(places, built, strict=True)),
+        *(f"--account={_account(user)}" for user in image.file.accounts.users),
+        *(f"--account={_account(group)}" for group in image.file.accounts.groups),
+        *(f"--path={_path(path)}" for path in image.file.paths),
+        f"--tree={tree}",
+        f"--list={tree}.files",
+    )
+    return Step("inject-binary", name, platform.slug, command, (*built, rootfs), (tree, f"{tree}.files"))
+
+
+def _pack(image: Image, name: str, platform: Platform, inject: Step, date: int) -> Step:
+    tree, listing = inject.outputs
+    output = f"build/aci/{image.stem}-{platform.slug}.aci"
+    manifest = f"{image.folder}/manifest"
+    command = (
+        "pack-aci",
+        f"--format={aci.FORMAT}",
+        f"--compressor={deflate.COMPRESSOR}",
+        f"--date={date}",
+        f"--manifest={manifest}",
+        *(f"--label={name}={value}" for name, value in platform.appc_labels),
+        f"--tree={tree}",
+        f"--list={listing}",
+        f"--output={output}",
+    )
+    outputs = (output, f"{output}.id", f"{output}.sha256")
+    return Step("pack-aci", name, platform.slug, command, (listing, manifest), outputs)
+
+
+def _account(account: User | Group) -> str:
+    if isinstance(account, User):
+        fields = [account.name, account.uid, account.gid, account.home, account.shell, account.comment]
+        return json.dumps(["user", *fields])
+    return json.dumps(["group", account.name, account.gid, account.members])
+
+
+def _path(path: Path) -> str:
+    return json.dumps([path.path, path.type, path.mode, path.uid, path.gid, path.target])
+
+
+def _mode(binary: GoBinary, platform: Platform, version: str, workspace: str | None) -> Mode:
+    """Derive the mode of a completed declaration (its module and flags filled in)."""
+    return Mode(
+        module=binary.module or ".",
+        workspace=workspace,
+        platform=platform,
+        tags=tuple(sorted(set(binary.tags or ()))),
+        gcflags=binary.gcflags or "",
+        trimpath=binary.trimpath is not False,
+        cc=dict(binary.cc).get(platform, "cc") if binary.cgo else "",
+        environment=binary.environment,
+        version=version,
+    )
+
+
+def accounts_of(step: Step) -> Accounts:
+    """Read back the accounts that an inject step declares."""
+    read = [json.loads(text) for text in step.options("account")]
+    users = tuple(User(*fields) for kind, *fields in read if kind == "user")
+    groups = tuple(
+        Group(name, gid, tuple(members))
+        for kind, name, gid, members in (fields for fields in read if fields[0] == "group")
+    )
+    return Accounts(users, groups)
+
+
+def paths_of(step: Step) -> tuple[Path, ...]:
+    """Read back the declared paths of an inject step."""
+    return tuple(Path(*json.loads(text)) for text in step.options("path"))

@@ -1,0 +1,59 @@
+"""The steps of an image as doit's tasks are made from them, and kept from run to run.  Pure.
+
+Light on purpose: a run with nothing to do imports this and not what makes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from procession_tasks.golang.program import Mode, Program
+from procession_tasks.platform import Platform
+from procession_tasks.step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramPlan:
+    """One program of an image: what it is, and the steps that list and compile it."""
+
+    program: Program
+    list: Step
+    compile: Step
+
+    @property
+    def what(self) -> str:
+        """The program in words."""
+        return f"{self.program.package} for {self.program.mode.platform}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of one image on one platform; `name` is what its tasks are called after the colon."""
+
+    name: str
+    image: str
+    platform: Platform
+    programs: tuple[ProgramPlan, ...]
+    inject: Step
+    pack: Step
+
+
+def flatten(plan: Plan) -> Any:
+    """Turn a plan into plain tuples, to be kept."""
+    return dataclasses.astuple(plan)
+
+
+def restore(flat: Any) -> Plan:
+    """Turn what `flatten` made back into the plan."""
+    name, image, platform, programs, inject, pack = flat
+    return Plan(
+        name, image, Platform(*platform), tuple(_program(*program) for program in programs), Step(*inject), Step(*pack)
+    )
+
+
+def _program(program: Any, listing: Any, compiling: Any) -> ProgramPlan:
+    (module, workspace, platform, *rest), *others = program
+    mode = Mode(module, workspace, Platform(*platform), *rest)
+    return ProgramPlan(Program(mode, *others), Step(*listing), Step(*compiling))

@@ -1,0 +1,134 @@
+"""Plans every selected image, from its definition or from what an earlier run kept of it.
+
+A kept plan counts while all it was made from is the same: the definition's files by content,
+the settings, our own code.  So a run with nothing to do parses no definition.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import procession_tasks
+from procession_tasks import kept
+from procession_tasks.graph.planned import Plan, flatten, restore
+from procession_tasks.graph.selection import selected
+from procession_tasks.graph.session import STATE, Session, session, source_date
+from procession_tasks.platform import host
+from procession_tasks.states import ABSENT
+
+_SETTINGS = "pyproject.toml"
+
+
+class Plans:
+    """The plans of one run, by image; each image's usual platform comes first."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._path = session.root / STATE / "plans"
+        self._kept: dict[str, Any] = {}
+        self._learnt = False
+
+    def load(self) -> dict[str, tuple[Plan, ...]]:
+        """Plan the images that the command line selects, sorted by name.
+
+        Raises BuildError with the problems of every wrong definition.
+        """
+        record = kept.load(self._path)
+        common = (_code(), self._session.states.state(_SETTINGS), source_date(self._session.environment), str(host()))
+        if not isinstance(record, dict) or record.get("common") != common:
+            record = {"common": common, "project": None, "images": {}}
+        self._kept = record
+        if record["project"] is None:
+            self._learn_project()
+        names = self._names()
+        missing = [name for name in names if not self._holds(name)]
+        if missing:
+            self._learn(missing)
+        return {name: tuple(map(restore, record["images"][name][1])) for name in names}
+
+    def save(self) -> None:
+        """Keep what this run planned."""
+        if self._learnt:
+            kept.save(self._path, self._kept)
+            self._learnt = False
+
+    def _names(self) -> list[str]:
+        folder = self._kept["project"][0]
+        chosen = selected()
+        if chosen is not None and all(self._is_definition(f"{folder}/{name}") for name in chosen):
+            return sorted(chosen)
+        return sorted(name for name in self._folders(folder) if self._is_definition(f"{folder}/{name}"))
+
+    def _folders(self, folder: str) -> list[str]:
+        try:
+            return os.listdir(self._session.root / folder)
+        except OSError:
+            names: list[str] = self._definitions().image_names()  # which says what is wrong with the folder
+            return names
+
+    def _is_definition(self, folder: str) -> bool:
+        state = self._session.states.state
+        return state(f"{folder}/image.yaml") != ABSENT or state(f"{folder}/manifest") != ABSENT
+
+    def _holds(self, name: str) -> bool:
+        planned = self._kept["images"].get(name)
+        return planned is not None and planned[0] == self._made_from(name, planned[1])
+
+    def _made_from(self, name: str, plans: Any) -> Any:
+        """State everything that a plan was made from beside the settings and our code."""
+        states, folder = self._session.states, f"{self._kept['project'][0]}/{name}"
+        files = tuple(states.state(f"{folder}/{part}") for part in ("manifest", "image.yaml", "rootfs"))
+        packages = sorted({(program[0][0][0], program[0][1]) for plan in plans for program in plan[3]})
+        there = tuple(
+            states.listing(os.path.normpath(f"{module}/{package}")) != ABSENT
+            for module, package in packages
+            if package.startswith(".")
+        )
+        return files, there, self._workspaces()
+
+    def _workspaces(self) -> tuple[tuple[str, str], ...]:
+        """Find the go.work file that each module is part of, at most as far up as the repository."""
+        found = []
+        for module in self._kept["project"][1]:
+            for folder in (Path(module), *Path(module).parents):
+                if self._session.states.state(os.path.normpath(folder / "go.work")) != ABSENT:
+                    found.append((module, os.path.normpath(folder / "go.work")))
+                    break
+        return tuple(found)
+
+    def _learn_project(self) -> None:
+        project = self._definitions().project
+        self._kept["project"] = (project.definitions, project.go.modules)
+        self._learnt = True
+
+    def _learn(self, names: list[str]) -> None:
+        workspaces = dict(self._workspaces())
+        for name, plans in self._definitions().plans(names, workspaces).items():
+            flat = tuple(map(flatten, plans))
+            self._kept["images"][name] = (self._made_from(name, flat), flat)
+        self._learnt = True
+
+    def _definitions(self) -> Any:
+        from procession_tasks.graph.definitions import definitions  # not needed when all is kept
+
+        return definitions(self._session)
+
+
+@functools.lru_cache(maxsize=1)
+def plans() -> Plans:
+    """Return the plans of this process's session."""
+    return Plans(session())
+
+
+def _code() -> tuple[tuple[str, int, int], ...]:
+    """State our own code by the size and time of its files: it decides what a definition means."""
+    found = []
+    for folder, _, names in os.walk(os.path.dirname(procession_tasks.__file__)):
+        for name in names:
+            if name.endswith(".py"):
+                stat = os.stat(os.path.join(folder, name))
+                found.append((name, stat.st_size, stat.st_mtime_ns))
+    return tuple(sorted(found))

@@ -1,0 +1,72 @@
+"""What a run tells: a line a finished task, each failure once, and how it ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
+from doit.reporter import ConsoleReporter
+
+
+class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
+    """Names what ran and how long it took; what is up to date is counted, not listed."""
+
+    desc = "a line a task that ran, and a summary"
+
+    def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
+        super().__init__(outstream, options)
+        self._started: dict[str, float] = {}
+        self._ran = 0
+        self._fresh = 0
+        self._checked = False
+        self._failed: list[str] = []
+        self._skipped: list[str] = []
+        self._told: set[str] = set()
+
+    def execute_task(self, task: Any) -> None:
+        self._started[task.name] = time.monotonic()
+
+    def skip_uptodate(self, task: Any) -> None:
+        if task.targets:
+            self._fresh += 1
+
+    def add_success(self, task: Any) -> None:
+        if not task.targets:
+            self._checked = self._checked or bool(task.actions)
+        else:
+            self._ran += 1
+            seconds = time.monotonic() - self._started.get(task.name, time.monotonic())
+            self.write(f"{task.name:<40} {seconds:6.2f} s\n")
+            self.outstream.flush()
+
+    def add_failure(self, task: Any, fail: BaseFail) -> None:
+        if isinstance(fail, UnmetDependency):
+            if task.targets:
+                self._skipped.append(task.name)
+            return
+        self._failed.append(task.name)
+        message = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
+        self.outstream.flush()
+        if message not in self._told:
+            self._told.add(message)
+            sys.stderr.write(f"{task.name}: failed\n{message.rstrip()}\n")
+        else:
+            sys.stderr.write(f"{task.name}: failed for the same reason\n")
+        sys.stderr.flush()
+
+    def complete_run(self) -> None:
+        for error in self.runtime_errors:
+            sys.stderr.write(f"{error}\n")
+        if self._skipped:
+            sys.stderr.write(f"not built, because of that: {', '.join(sorted(self._skipped))}\n")
+        elif self._ran:
+            self.write(f"{_tasks(self._ran)} run, {self._fresh} up to date\n")
+        elif self._fresh and not (self._failed or self._checked):
+            self.write(f"nothing to do: {_tasks(self._fresh)} up to date\n")
+        self.outstream.flush()
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task" if count == 1 else f"{count} tasks"

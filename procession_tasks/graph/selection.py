@@ -1,0 +1,44 @@
+"""Which tasks a command line can lead to, so that no other is made and no other definition read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+# The stages that nothing else depends on; they are made when they are asked for.
+_ENDS = frozenset(["release", "validate", "verify"])
+_TASK = re.compile(r"(?P<stage>[a-z][a-z-]*)(:(?P<image>[^/@*:]+)(/[^@*:]+)?(@[a-z0-9-]+)?)?")
+
+_images: ContextVar[frozenset[str] | None] = ContextVar("images", default=None)
+_stages: ContextVar[frozenset[str] | None] = ContextVar("stages", default=None)
+
+
+def is_plain(word: str) -> bool:
+    """Tell whether a word of the command line is a task of a stage, or a whole stage."""
+    return _TASK.fullmatch(word) is not None
+
+
+def select(words: Sequence[str]) -> None:
+    """Note the tasks that a command line names; without any it means `build`.
+
+    A word that is no plain task, such as a file or a pattern, can lead to everything.
+    """
+    matches = [_TASK.fullmatch(word) for word in words or ("build",)]
+    plain = [match for match in matches if match]
+    if len(plain) < len(matches):
+        return
+    _stages.set(frozenset(match["stage"] for match in plain))
+    images = frozenset(match["image"] or "" for match in plain)
+    _images.set(None if "" in images else images)
+
+
+def selected() -> frozenset[str] | None:
+    """Return the names of the images asked for, or None for all."""
+    return _images.get()
+
+
+def may_need(stage: str) -> bool:
+    """Tell whether the tasks of a stage can be part of what was asked for."""
+    stages = _stages.get()
+    return stages is None or stage not in _ENDS or stage in stages

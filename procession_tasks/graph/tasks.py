@@ -1,0 +1,181 @@
+"""The task creators: a group a stage, a task an image in each.
+
+A platform other than the usual one shows in the name: ``go-compile:api@linux-arm64``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from doit.exceptions import InvalidDodoFile
+from doit.task import Task
+
+from procession_tasks.errors import BuildError
+from procession_tasks.golang.program import Mode
+from procession_tasks.graph.actions import guarded, told, tool
+from procession_tasks.graph.batch import Batch
+from procession_tasks.graph.checker import Declared, Listed
+from procession_tasks.graph.clean import Remover
+from procession_tasks.graph.planned import Plan, ProgramPlan
+from procession_tasks.graph.plans import plans
+from procession_tasks.graph.selection import may_need
+from procession_tasks.graph.session import session
+from procession_tasks.step import Step
+
+_UNCAPTURED = {"capture": False}  # doit captures by swapping sys.stdout under all threads
+
+
+def task_images() -> Iterator[Task]:
+    """Create every task that the command line may lead to."""
+    stages = (_go_inputs, _go_compile, _inject_binary, _pack_aci, _build, _release, _validate, _verify)
+    for stage in stages:
+        if may_need(stage.__name__.strip("_").replace("_", "-")):
+            yield from stage()
+
+
+def _go_inputs() -> Iterator[Task]:
+    """list what each Go program is compiled from"""
+    batches = _batches("list_inputs")
+    names: dict[Mode, list[str]] = {}
+    for one in _programs():
+        name = f"go-inputs:{one.list.subject}"
+        names.setdefault(one.program.mode, []).append(name)
+        batch = batches[one.program.mode]
+        fresh = Listed(session().inputs(one.program.mode), one.program.package)
+        yield _task(
+            one.list, partial(batch.run, name), f"list what {one.what} is compiled from", [batch.join(name, one), fresh]
+        )
+    for mode, tasks in names.items():
+        yield Task(f"_go-inputs:{mode.name}", None, task_dep=tasks, uptodate=[True])
+    yield _group("go-inputs", _go_inputs, [f"go-inputs:{one.list.subject}" for one in _programs(usual=True)])
+
+
+def _go_compile() -> Iterator[Task]:
+    """compile the Go programs"""
+    batches = _batches("compile_programs")
+    for one in _programs():
+        name = f"go-compile:{one.compile.subject}"
+        batch = batches[one.program.mode]
+        listed = [f"_go-inputs:{one.program.mode.name}"]
+        yield _task(one.compile, partial(batch.run, name), f"compile {one.what}", [batch.join(name, one)], listed)
+    for image in _plans():
+        if len(image.programs) > 1:
+            tasks = [f"go-compile:{one.compile.subject}" for one in image.programs]
+            yield _joint(f"go-compile:{image.name}", f"compile the programs of {image.image}", tasks)
+    yield _group("go-compile", _go_compile, [f"go-compile:{one.compile.subject}" for one in _programs(usual=True)])
+
+
+def _inject_binary() -> Iterator[Task]:
+    """stage each image's file system, its programs included"""
+    for one in _plans():
+        doc = f"stage the file system of {one.image} for {one.platform}"
+        yield _task(one.inject, tool("inject", one.inject, session()), doc)
+    yield _group("inject-binary", _inject_binary, _usual("inject-binary"))
+
+
+def _pack_aci() -> Iterator[Task]:
+    """pack App Container Images"""
+    for one in _plans():
+        yield _task(one.pack, tool("pack", one.pack, session()), f"pack {one.pack.outputs[0]}")
+    yield _group("pack-aci", _pack_aci, _usual("pack-aci"))
+
+
+def _build() -> Iterator[Task]:
+    """bring every image up to date for this machine's platform (the default)"""
+    for one in _plans():
+        doc = f"bring the image {one.image} up to date for {one.platform}"
+        yield _joint(f"build:{one.name}", doc, [f"pack-aci:{one.name}"])
+    yield _group("build", _build, _usual("build"))
+
+
+def _release() -> Iterator[Task]:
+    """bring every image up to date for all platforms it declares"""
+    for image, of_image in _by_image().items():
+        doc = f"bring the image {image} up to date for {', '.join(str(one.platform) for one in of_image)}"
+        yield _joint(f"release:{image}", doc, [f"build:{one.name}" for one in of_image])
+    yield _group("release", _release, [f"release:{image}" for image in _by_image()])
+
+
+def _validate() -> Iterator[Task]:
+    """check definitions without building"""
+    for image in _by_image():
+        action = told(tool("validate", image, session()))
+        doc = f"check the definition of {image}"
+        yield Task(f"validate:{image}", [action], subtask_of="validate", doc=doc, io=_UNCAPTURED)
+    yield _group("validate", _validate, [f"validate:{image}" for image in _by_image()])
+
+
+def _verify() -> Iterator[Task]:
+    """read finished images back and check them against their definitions"""
+    for one in _plans():
+        action = told(tool("verify", one, session()))
+        doc = f"check {one.pack.outputs[0]} against its definition"
+        packed = [f"pack-aci:{one.name}"]
+        yield Task(f"verify:{one.name}", [action], subtask_of="verify", doc=doc, task_dep=packed, io=_UNCAPTURED)
+    yield _group("verify", _verify, _usual("verify"))
+
+
+def _task(
+    step: Step, do: Callable[[], None], doc: str, uptodate: Sequence[Any] = (), task_dep: Sequence[str] = ()
+) -> Task:
+    """Make a doit task of a step; its inputs, outputs and declaration are the step's."""
+    return Task(
+        f"{step.kind}:{step.subject}",
+        [guarded(step, session(), do)],
+        file_dep=[path for path in step.inputs if _is_input(path)],
+        targets=list(step.outputs),
+        task_dep=list(task_dep),
+        uptodate=[*uptodate, Declared(step)],
+        clean=[Remover(step, session().root)],
+        subtask_of=step.kind,
+        doc=doc,
+        io=_UNCAPTURED,
+    )
+
+
+def _is_input(path: str) -> bool:
+    """Tell whether an input is a dependency; a definition may do without a rootfs/ folder."""
+    return not path.endswith("/rootfs") or (session().root / path).is_dir()
+
+
+def _joint(name: str, doc: str, tasks: list[str]) -> Task:
+    """Make a task that stands for others; it is up to date, so that a no-op records nothing."""
+    return Task(name, None, task_dep=tasks, uptodate=[True], subtask_of=name.partition(":")[0], doc=doc)
+
+
+def _group(name: str, creator: Callable[[], object], tasks: list[str]) -> Task:
+    return Task(name, None, task_dep=tasks, uptodate=[True], has_subtask=True, doc=creator.__doc__)
+
+
+def _usual(kind: str) -> list[str]:
+    """Name a stage's tasks for the platform that `build` is for."""
+    return [f"{kind}:{of_image[0].name}" for of_image in _by_image().values()]
+
+
+def _batches(work: str) -> dict[Mode, Batch]:
+    """Make a batch for each mode, whose work is a function of `tools`."""
+    modes = {one.program.mode for one in _programs()}
+    return {mode: Batch(lambda plans: tool(work, plans, session())()) for mode in modes}
+
+
+def _programs(*, usual: bool = False) -> Iterator[ProgramPlan]:
+    for of_image in _by_image().values():
+        for one in of_image[:1] if usual else of_image:
+            yield from one.programs
+
+
+def _plans() -> Iterator[Plan]:
+    for of_image in _by_image().values():
+        yield from of_image
+
+
+@functools.lru_cache(maxsize=1)
+def _by_image() -> dict[str, tuple[Plan, ...]]:
+    """Plan the selected images; doit ends with the message of a mistake the user can mend."""
+    try:
+        return plans().load()
+    except BuildError as error:
+        raise InvalidDodoFile(str(error)) from None

@@ -1,0 +1,146 @@
+"""The tools that steps name: each does its work from the step's declaration."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from procession_tasks import files, process
+from procession_tasks.definition.manifest import canonical, parse_manifest
+from procession_tasks.errors import BuildError
+from procession_tasks.golang.inputs import run_go
+from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
+from procession_tasks.graph.definitions import definitions
+from procession_tasks.graph.plan import accounts_of, paths_of
+from procession_tasks.graph.planned import Plan, ProgramPlan
+from procession_tasks.graph.session import Session
+from procession_tasks.image.aci import write_aci
+from procession_tasks.image.expected import expected
+from procession_tasks.image.verify import verify as verify_aci
+from procession_tasks.rootfs import tree
+from procession_tasks.rootfs.stage import image_sources, stage
+from procession_tasks.step import Step
+
+_PLACE = re.compile(r"^(?:\./)?([^\s:#][^:\n]*\.(?:go|s|c|h|cc|cpp|S):\d+)", re.MULTILINE)
+
+
+def inject(step: Step, session: Session) -> None:
+    """Stage an image's tree from its rootfs/, its programs and what image.yaml declares."""
+    root = session.root
+    programs = [text.split("=", 1) for text in step.options("program")]
+    sources = image_sources(
+        accounts_of(step),
+        paths_of(step),
+        step.option("definition"),
+        root / step.option("rootfs"),
+        [(place, root / built) for place, built in programs],
+    )
+    stage(sources, root / step.option("tree"), root / step.option("list"))
+
+
+def pack(step: Step, session: Session) -> None:
+    """Pack a staged tree into an App Container Image."""
+    root = session.root
+    manifest = step.option("manifest")
+    parsed = parse_manifest((root / manifest).read_bytes(), manifest)
+    labels = dict(text.split("=", 1) for text in step.options("label"))
+    entries = tree.parse((root / step.option("list")).read_bytes())
+    output = root / step.option("output")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_aci(output, canonical(parsed, labels), entries, root / step.option("tree"), int(step.option("date")))
+
+
+def list_inputs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, BuildError]:
+    """List the inputs of programs of one mode, with one `go list`; by task, return what went wrong."""
+    inputs = session.inputs(next(iter(plans.values())).program.mode)
+    try:
+        inputs.refresh(plan.program.package for plan in plans.values())
+    except BuildError as error:
+        return dict.fromkeys(plans, error)
+    for plan in plans.values():
+        files.write_if_changed(session.root / plan.list.outputs[0], inputs.text(plan.program.package))
+    return {}
+
+
+def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, BuildError]:
+    """Compile programs of one mode with as few `go build` as can be; by task, return what went wrong."""
+    failed: dict[str, BuildError] = {}
+    task_of = {plan.program: name for name, plan in plans.items()}
+    broken = [program for program in task_of if session.inputs(program.mode).is_broken(program.package)]
+    # What cannot even be loaded stops a whole run before it starts, so it gets one of its own.
+    sound = [program for program in task_of if program not in broken]
+    for run in [*batches(sound), *([program] for program in broken)]:
+        for program, error in _compile(run, session).items():
+            failed[task_of[program]] = error
+    return failed
+
+
+def verify(one: Plan, session: Session) -> None:
+    """Read a finished image back and compare it with its definition.
+
+    Raises BuildError with every difference.
+    """
+    root = session.root
+    image = definitions(session).image(one.image)
+    built = {place: root / file for place, file in (text.split("=", 1) for text in one.inject.options("program"))}
+    wanted = expected(image, root, one.platform, built, int(one.pack.option("date")))
+    aci = root / one.pack.option("output")
+    findings = verify_aci(aci, wanted)
+    if findings:
+        raise BuildError("\n".join(findings), hint=f"doit build:{one.name} makes it anew")
+    print(f"{one.pack.option('output')}: ok, {Path(f'{aci}.id').read_text(encoding='ascii').strip()}")
+
+
+def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
+    """Build programs into a folder beside the final one, then move each that came about."""
+    root, mode = session.root, run[0].mode
+    final = root / Path(run[0].output).parent
+    part = final / f".{mode.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        command, made = _commands(run, f"{part.relative_to(root)}")
+        finished = run_go(session.go, mode, command)
+        there = [program for program in run if (part / made[program]).is_file()]
+        for program in there:
+            (part / made[program]).replace(root / program.output)
+        missing = [program for program in run if program not in there]
+        if finished.status != 0 and not missing:
+            missing = run
+        return _explain(missing, finished, mode.module)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def validate(image: str, session: Session) -> None:
+    """Check what only the files of a definition can tell: that its sources fit together.
+
+    Raises BuildError with every clash.
+    """
+    loaded = definitions(session).image(image)
+    rootfs = session.root / loaded.folder / "rootfs"
+    programs = [(binary.binary, session.root / rootfs) for binary in loaded.file.go]
+    image_sources(loaded.file.accounts, loaded.file.paths, loaded.folder, rootfs, programs)
+    print(f"{loaded.folder}: ok")
+
+
+def _commands(run: list[Program], part: str) -> tuple[tuple[str, ...], dict[Program, str]]:
+    """Return the command for a run and the name under which it leaves each program in `part`."""
+    if len(run) > 1:
+        return batch_command(run, part), {program: go_name(program) for program in run}
+    name = Path(run[0].output).name
+    alone = Program(run[0].mode, run[0].package, run[0].ldflags, f"{part}/{name}")
+    return build_command(alone), {run[0]: name}
+
+
+def _explain(missing: Iterable[Program], finished: process.Finished, module: str) -> dict[Program, BuildError]:
+    """Say once what the compiler said, with paths from the repository's root."""
+    said = finished.stderr.decode("utf-8", "replace").strip()
+    prefix = "" if module == "." else f"{module}/"
+    said = _PLACE.sub(lambda match: prefix + match[1], said)
+    errors = {}
+    for program in missing:
+        errors[program] = BuildError(said or f"go build: exit status {finished.status}")
+    return errors
