@@ -19,6 +19,7 @@ import xxhash
 from procession_tasks import files, kept
 
 ABSENT = "absent"
+UNREADABLE = "unreadable"
 
 _TICK_NS = 20_000_000  # two ticks of a 100 Hz kernel
 _COARSE_NS = 2_000_000_000  # file systems that keep whole seconds, or FAT's two
@@ -31,8 +32,9 @@ class States:
     """The states of the files one run looks at; each is read at most once.
 
     A state is a hex digest for a file, ``tree-…`` for a folder (names, kinds, executable bits,
-    link texts and contents of everything below it), ``link-…`` for a symlink (never followed
-    below a folder), or `ABSENT`.  All paths are relative to `root`, or absolute.
+    link texts and contents of everything below it), `ABSENT`, or `UNREADABLE`, which whoever
+    needs the content will find out for themselves.  Links below a folder are not followed.  All
+    paths are relative to `root`, or absolute.
     """
 
     def __init__(self, root: Path, cache: Path) -> None:
@@ -44,13 +46,14 @@ class States:
         self._changed = False
 
     def state(self, path: str) -> str:
-        """Return the state of a path as of this run's first look at it.
-
-        Raises OSError when it is there but cannot be read.
-        """
+        """Return the state of a path as of this run's first look at it."""
         seen = self._seen.get(path)
         if seen is None:
-            seen = self._seen[path] = self._look(path)
+            try:
+                seen = self._look(path)
+            except OSError:
+                seen = UNREADABLE
+            self._seen[path] = seen
         return seen
 
     def same(self, pairs: Iterable[tuple[str, str]]) -> bool:
@@ -68,6 +71,26 @@ class States:
         if seen is None:
             seen = self._seen[name] = self._names(folder, name)
         return seen
+
+    def changed_since(self, paths: Iterable[str], moment: int) -> bool:
+        """Tell whether any of these may have changed since a moment, in nanoseconds since 1970."""
+        for path in paths:
+            try:
+                if os.lstat(self._place(path)).st_ctime_ns + _TICK_NS > moment:
+                    return True
+            except OSError:
+                return True
+        return False
+
+    def seen(self) -> tuple[str, ...]:
+        """List what this run looked at, sorted; the names of a folder as the folder and a slash."""
+        return tuple(sorted(self._seen))
+
+    def digest(self, names: Iterable[str]) -> str:
+        """Digest the states of these, as `seen` lists them; two digests tell whether any differs."""
+        seen, look = self._seen, self._look_again
+        states = [seen.get(name) or look(name) for name in names]
+        return xxhash.xxh3_128_hexdigest("\n".join(states).encode())
 
     def forget(self, paths: Iterable[str]) -> None:
         """Look at these paths anew: an action has just written them."""
@@ -89,6 +112,9 @@ class States:
             with contextlib.suppress(OSError):  # a full disk costs time in the next run, no more
                 kept.save(self._cache, self._known)
             self._changed = False
+
+    def _look_again(self, name: str) -> str:
+        return self.listing(name[:-1]) if name.endswith("/") else self.state(name)
 
     def _place(self, path: str) -> str:
         return path if path.startswith("/") else self._root + path

@@ -173,7 +173,7 @@ def _between(rootfs: Path, folder: str, manifest: ImageManifest, image: ImageFil
     yield from _check_labels(place, manifest, image)
     if manifest.app is None:
         return
-    yield from _check_user(place, manifest.app.user, rootfs, image)
+    yield from _check_user(place, manifest, rootfs, image)
     if manifest.app.exec and not _holds(rootfs, image, manifest.app.exec[0]):
         programs = ["/" + binary.binary for binary in image.go]
         rule = "must be a program that the image holds, by its absolute path"
@@ -191,13 +191,14 @@ def _check_labels(place: str, manifest: ImageManifest, image: ImageFile) -> Iter
                 yield Problem(place, manifest.line("labels"), "labels", rule, repr(written), hint)
 
 
-def _check_user(place: str, user: str, rootfs: Path, image: ImageFile) -> Iterable[Problem]:
+def _check_user(place: str, manifest: ImageManifest, rootfs: Path, image: ImageFile) -> Iterable[Problem]:
+    user = manifest.app.user if manifest.app else ""
     names = [account.name for account in image.accounts.users]
     named = not (user.isdigit() or user.startswith("/"))
     if named and user not in names and not (rootfs / "etc/passwd").exists():
         rule = "must be a number, or a user under accounts in image.yaml"
         hint = did_you_mean(user, names) or f"add {{name: {user}, uid: 65532, gid: 65532}} to accounts.users"
-        yield Problem(place, 1, "app.user", rule, repr(user), hint)
+        yield Problem(place, manifest.line("app.user"), "app.user", rule, repr(user), hint)
 
 
 def _holds(rootfs: Path, image: ImageFile, program: str) -> bool:

@@ -33,12 +33,25 @@ def load_project(root: Path) -> Project:
     if table is None:
         hint = 'add [tool.procession.go] with version = "1.27.3"'
         raise DefinitionError([Problem(_FILE, 1, "tool.procession", "must be a table", "nothing", hint)])
-    report = Report(_FILE)
+    report, lines = Report(_FILE), _lines(text)
     try:
-        project: Project = PROJECT.read(_node(table, "tool.procession", _lines(text)), "tool.procession", report)
+        project: Project = PROJECT.read(_node(table, "tool.procession", lines), "tool.procession", report)
     except InvalidError:
         raise DefinitionError(report.problems) from None
+    if missing := _missing_modules(root, project, lines):
+        raise DefinitionError(missing)
     return project
+
+
+def _missing_modules(root: Path, project: Project, lines: dict[str, int]) -> list[Problem]:
+    key = "tool.procession.go.modules"
+    line = lines.get(key, lines.get("tool.procession.go", 1))
+    rule, hint = "must be folders with a go.mod file", "paths are relative to pyproject.toml"
+    return [
+        Problem(_FILE, line, key, rule, repr(module), hint)
+        for module in project.go.modules
+        if not (root / module / "go.mod").is_file()
+    ]
 
 
 def _lines(text: str) -> dict[str, int]:

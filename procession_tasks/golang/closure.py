@@ -29,6 +29,7 @@ class Package:
     """
 
     path: str
+    name: str
     files: tuple[str, ...]
     ignored: tuple[str, ...]
     folders: tuple[str, ...]
@@ -120,6 +121,7 @@ def _package(listed: dict[str, Any], root: Path, sums: Mapping[str, str]) -> Pac
     base = "" if fetched or not folder else os.path.relpath(folder, root)
     return Package(
         path=listed["ImportPath"],
+        name=listed.get("Name", ""),
         files=() if fetched else _paths(base, listed, _SOURCES) + _profile(base, listed, root),
         ignored=() if fetched else _paths(base, listed, _IGNORED),
         folders=() if fetched or not folder else (base, *_embed_folders(base, listed, root)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from procession_tasks.errors import BuildError
 from procession_tasks.golang import closure, toolchain
 from procession_tasks.golang.closure import Package
 from procession_tasks.golang.program import Mode, environment, list_command
+from procession_tasks.golang.said import said
 from procession_tasks.states import ABSENT, States
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Inputs:
     What `go list` said is kept in `path` with the state of everything that could make it say
     something else: the sources (their imports and build constraints), the files that build
     constraints leave out, the names in their folders, the module files, the C compiler.
+    `is_kept` tells whether that can be relied on by the next run, for every program listed in
+    this one.
     """
 
     def __init__(self, context: Context, mode: Mode, path: Path) -> None:
@@ -61,6 +65,7 @@ class Inputs:
         self._changed: set[int] = set()
         self._listed: dict[str, frozenset[int]] = {}
         self._broken: set[str] = set()
+        self.is_kept = True
 
     def fresh(self, package: str) -> bool:
         """Tell whether what is kept of a program still holds; decided once a run."""
@@ -77,13 +82,15 @@ class Inputs:
         Raises BuildError when Go cannot say: a broken go.mod, the wrong Go, no C compiler.
         """
         names = sorted(set(wanted))
+        started = time.time_ns()
         finished = run_go(self._context, self._mode, list_command(self._mode, names))
         if finished.status != 0:
-            what = finished.stderr.decode("utf-8", "replace").strip() or f"exit status {finished.status}"
-            raise BuildError(f"{self._mode.module}: go list: {what}")
+            root = os.fspath(self._context.root)
+            what = said(finished.stderr, self._mode.module, root) or f"go list: exit status {finished.status}"
+            raise BuildError(what)
         listing = closure.parse_list(finished.stdout.decode("utf-8", "surrogateescape"))
         packages = closure.packages(listing, self._context.root, self._checksums(listing))
-        self._keep(names, packages)
+        self._keep(names, packages, started)
 
     def text(self, package: str) -> bytes:
         """Render a program's inputs: what it is built with, then one line a file with its digest.
@@ -100,6 +107,14 @@ class Inputs:
     def is_broken(self, package: str) -> bool:
         """Tell whether `go list` found fault with a program or something it imports, in this run."""
         return package in self._broken
+
+    def package_name(self, package: str) -> str:
+        """Return what a program's package clause says, as last listed."""
+        folder = os.path.normpath(f"{self._mode.module}/{package}")
+        for listed in self._kept()["packages"]:
+            if listed["path"] == package or folder == next(iter(listed["folders"]), ("",))[0]:
+                return str(listed["name"])
+        return "unknown"
 
     def _kept(self) -> dict[str, Any]:
         if self._record is None:
@@ -137,8 +152,12 @@ class Inputs:
             and all(states.listing(path) == names for path, names in package["folders"])
         )
 
-    def _keep(self, names: list[str], listed: dict[str, Package]) -> None:
-        """Replace what is kept of these programs; the others stay if they are still fresh."""
+    def _keep(self, names: list[str], listed: dict[str, Package], started: int) -> None:
+        """Replace what is kept of these programs; the others stay if they are still fresh.
+
+        A program is not kept, so that the next run lists it again, when there is fault with it,
+        or when a file of it changed since `go list` started and may have been read before.
+        """
         old = self._kept()
         others = {name: old["programs"][name] for name in old["programs"] if name not in names and self.fresh(name)}
         table = [old["packages"][index] for index in sorted({i for indexes in others.values() for i in indexes})]
@@ -157,11 +176,15 @@ class Inputs:
                     places[package.path] = len(table)
                     table.append(self._stated(package))
             self._listed[name] = frozenset(places[package.path] for package in below)
-            if below and not any(package.broken for package in below):
-                programs[name] = self._listed[name]
-            else:
+            if not below or any(package.broken for package in below):
                 self._broken.add(name)
-        watched = tuple((path, self._context.states.state(path)) for path in self._module_files(homes))
+                self.is_kept = False
+            elif any(self._context.states.changed_since(_looked_at(package), started) for package in below):
+                self.is_kept = False
+            else:
+                programs[name] = self._listed[name]
+        module_files = self._module_files(homes) | _module_borders(table, homes)
+        watched = tuple((path, self._context.states.state(path)) for path in sorted(module_files))
         self._record = {
             "key": self._key(),
             "watched": watched,
@@ -177,20 +200,21 @@ class Inputs:
         states = self._context.states
         return {
             "path": package.path,
+            "name": package.name,
             "module": package.module,
             "files": tuple((path, states.state(path)) for path in package.files),
             "ignored": tuple((path, states.state(path)) for path in package.ignored),
             "folders": tuple((path, states.listing(path)) for path in package.folders),
         }
 
-    def _module_files(self, homes: set[str]) -> list[str]:
+    def _module_files(self, homes: set[str]) -> set[str]:
         folders = set(homes)
         names = ["go.mod", "go.sum", "vendor/modules.txt"]
         paths = {os.path.normpath(f"{folder}/{name}") for folder in folders for name in names}
         if self._mode.workspace:
             beside = os.path.dirname(self._mode.workspace)
             paths |= {self._mode.workspace, self._mode.workspace + ".sum", os.path.join(beside, "vendor/modules.txt")}
-        return sorted(paths)
+        return paths
 
     def _checksums(self, listing: list[dict[str, Any]]) -> dict[str, str]:
         sums = [Path(folder, "go.sum") for folder in sorted(closure.module_folders(listing))]
@@ -211,3 +235,18 @@ class Inputs:
             hint = f"install {self._mode.cc}, or set go.cc for {self._mode.platform}"
             raise BuildError(f"go.cgo: needs the C compiler {self._mode.cc}, which is not on PATH", hint=hint)
         return (f"cc {state} {self._mode.cc}",)
+
+
+def _looked_at(package: Package) -> tuple[str, ...]:
+    return (*package.files, *package.ignored, *package.folders)
+
+
+def _module_borders(table: Iterable[dict[str, Any]], homes: set[str]) -> set[str]:
+    """Name the go.mod files that would take packages out of their modules, if they came to be."""
+    folders: set[str] = set()
+    for package in table:
+        folder = package["folders"][0][0] if package["folders"] else ""
+        while folder and folder not in homes and folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    return {f"{folder}/go.mod" for folder in folders}

@@ -33,34 +33,33 @@ def interrupt() -> None:
 
 
 def guarded(step: Step, session: Session, do: Callable[[], None]) -> Callable[[], TaskFailed | None]:
-    """Turn work into a doit action: errors a user can mend fail the task without a traceback."""
+    """Make the action of a step: runs it, then looks that its outputs are there."""
+    run = told(do, session)
 
     def action() -> TaskFailed | None:
         if _interrupted.is_set():
             return TaskFailed("interrupted")
         gc.enable()
-        try:
-            do()
-        except BuildError as error:
-            return TaskFailed(str(error))
-        except OSError as error:
-            where = error.filename or f"{step.kind}:{step.subject}"
-            hint = "\n  hint: make room on the disk, then run the build again" if error.errno in _FULL else ""
-            return TaskFailed(f"{where}: {error.strerror}{hint}")
+        if failed := run():
+            return failed
         missing = [path for path in step.outputs if not (session.root / path).exists()]
         return TaskFailed(f"{missing[0]}: was not made by {step.kind}:{step.subject}") if missing else None
 
     return action
 
 
-def told(do: Callable[[], None]) -> Callable[[], TaskFailed | None]:
-    """Make a doit action that makes no files out of work that raises BuildError."""
+def told(do: Callable[[], None], session: Session) -> Callable[[], TaskFailed | None]:
+    """Make an action of work that tells what a user can mend by BuildError, or is told by the system."""
 
     def action() -> TaskFailed | None:
         try:
             do()
         except BuildError as error:
             return TaskFailed(str(error))
+        except OSError as error:
+            where = str(error.filename or "the disk").removeprefix(f"{session.root}/")
+            hint = "\n  hint: make room on the disk, then run the build again" if error.errno in _FULL else ""
+            return TaskFailed(f"{where}: {error.strerror}{hint}")
         return None
 
     return action

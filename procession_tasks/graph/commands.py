@@ -23,11 +23,20 @@ from doit.exceptions import InvalidCommand, InvalidDodoFile
 from procession_tasks.graph import selection
 from procession_tasks.graph.actions import interrupt
 from procession_tasks.graph.lock import exclusive
-from procession_tasks.graph.plans import plans
+from procession_tasks.graph.reporter import BuildReporter, nothing_to_do
 from procession_tasks.graph.session import STATE, session
+from procession_tasks.graph.settled import remember, still_settled
 
-USAGE, DEFINITION, INTERRUPTED = 2, 3, 130
+FAILED, BUG, USAGE, DEFINITION, INTERRUPTED = 1, 2, 2, 3, 130
 _PATIENCE_S = 5.0
+
+
+class _NothingToDoError(Exception):
+    """Ends a run before it makes a task."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
 
 
 class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
@@ -55,16 +64,44 @@ class Run(Located, DoitRun):  # type: ignore[misc]
     def execute(self, params: Any, args: list[str]) -> int:
         selection.select(args)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self._short_cut(params)
         try:
             status = super().execute(params, args)
+        except _NothingToDoError as nothing:
+            sys.stdout.write(nothing_to_do(nothing.count))
+            return 0
         except KeyboardInterrupt:
             _stop()
             sys.stderr.write("interrupted: what was finished is kept, run the same command to go on\n")
             return INTERRUPTED
+        count = session().up_to_date
+        if status == 0 and self._words and count is not None and session().is_listed:
+            remember(self._words, session(), count)
         return status
+
+    def _short_cut(self, params: Any) -> None:
+        """Look, before any task is made, whether this is a run that is known to find nothing to do."""
+        self._words: list[str] = []
+        load_tasks = self.loader.load_tasks
+
+        def load(cmd: Any, pos_args: list[str]) -> Any:
+            asked_otherwise = params["always"] or params["single"] or params["reporter"] is not BuildReporter
+            if not asked_otherwise and selection.is_plain_build(self.sel_tasks):
+                self._words = self.sel_tasks
+                if (count := still_settled(self._words, session())) is not None:
+                    session().states.save()
+                    raise _NothingToDoError(count)
+            return load_tasks(cmd, pos_args)
+
+        self.loader.load_tasks = load
 
     @functools.wraps(DoitRun._execute)
     def _execute(self, *args: Any, **options: Any) -> int:
+        from procession_tasks.graph.plans import plans  # a run with nothing to do has none
+
+        if selection.is_only_a_check(self.sel_tasks):
+            checked: int = super()._execute(*args, **options)
+            return checked
         during = session()
         with exclusive(during.root / STATE / "lock"):
             try:
@@ -72,7 +109,8 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             finally:
                 plans().save()
                 during.states.save()
-        return status
+        # doit counts tasks that were left out because of others as errors of its own.
+        return FAILED if status == BUG and not during.bug else status
 
 
 class List(Located, DoitList):  # type: ignore[misc]
@@ -110,9 +148,26 @@ class Clean(Located, DoitClean):  # type: ignore[misc]
 
     @functools.wraps(DoitClean._execute)
     def _execute(self, *args: Any, **options: Any) -> None:
-        if not options.get("pos_args"):
+        words = options.get("pos_args")
+        if not words:
             options["cleanall"] = True
+        else:
+            check_tasks_exist({task.name: task for task in self.task_list}, words, skip_wildcard=True)
+            options["pos_args"] = [name for word in words for name in self._made_for(word)]
         super()._execute(*args, **options)
+
+    def _made_for(self, word: str) -> list[str]:
+        """Name all tasks of an image for `build:image` or `release:image`, which make nothing themselves."""
+        stage, _, subject = word.partition(":")
+        if stage not in ("build", "release"):
+            return [word]
+        found = []
+        for task in self.task_list:
+            of_program, _, platform = task.name.partition(":")[2].partition("@")
+            image = of_program.partition("/")[0] + (f"@{platform}" if platform else "")
+            if image in (subject, *([f"{subject}@{platform}"] if stage == "release" else [])) or not subject:
+                found.append(task.name)
+        return found
 
 
 class Schema(Command):  # type: ignore[misc]  # doit has no types

@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import procession_tasks
 from procession_tasks import kept
 from procession_tasks.graph.planned import Plan, flatten, restore
 from procession_tasks.graph.selection import selected
 from procession_tasks.graph.session import STATE, Session, session, source_date
+from procession_tasks.graph.settled import code
 from procession_tasks.platform import host
 from procession_tasks.states import ABSENT
 
@@ -37,7 +37,7 @@ class Plans:
         Raises BuildError with the problems of every wrong definition.
         """
         record = kept.load(self._path)
-        common = (_code(), self._session.states.state(_SETTINGS), source_date(self._session.environment), str(host()))
+        common = (code(), self._session.states.state(_SETTINGS), source_date(self._session.environment), str(host()))
         if not isinstance(record, dict) or record.get("common") != common:
             record = {"common": common, "project": None, "images": {}}
         self._kept = record
@@ -63,6 +63,7 @@ class Plans:
         return sorted(name for name in self._folders(folder) if self._is_definition(f"{folder}/{name}"))
 
     def _folders(self, folder: str) -> list[str]:
+        self._session.states.listing(folder)  # a run looks at it, for whoever remembers runs
         try:
             return os.listdir(self._session.root / folder)
         except OSError:
@@ -121,14 +122,3 @@ class Plans:
 def plans() -> Plans:
     """Return the plans of this process's session."""
     return Plans(session())
-
-
-def _code() -> tuple[tuple[str, int, int], ...]:
-    """State our own code by the size and time of its files: it decides what a definition means."""
-    found = []
-    for folder, _, names in os.walk(os.path.dirname(procession_tasks.__file__)):
-        for name in names:
-            if name.endswith(".py"):
-                stat = os.stat(os.path.join(folder, name))
-                found.append((name, stat.st_size, stat.st_mtime_ns))
-    return tuple(sorted(found))

@@ -9,6 +9,8 @@ from typing import Any
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
+from procession_tasks.graph.session import session
+
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     """Names what ran and how long it took; what is up to date is counted, not listed."""
@@ -32,6 +34,10 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if task.targets:
             self._fresh += 1
 
+    def skip_ignore(self, task: Any) -> None:
+        self._checked = True  # told in every run
+        super().skip_ignore(task)
+
     def add_success(self, task: Any) -> None:
         if not task.targets:
             self._checked = self._checked or bool(task.actions)
@@ -47,6 +53,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
                 self._skipped.append(task.name)
             return
         self._failed.append(task.name)
+        if not isinstance(fail, TaskFailed):
+            session().bug = True
         message = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
         self.outstream.flush()
         if message not in self._told:
@@ -57,6 +65,9 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         sys.stderr.flush()
 
     def complete_run(self) -> None:
+        if not (self.runtime_errors or self._failed or self._skipped or self._checked):
+            session().up_to_date = self._ran + self._fresh
+        session().bug = session().bug or bool(self.runtime_errors)
         for error in self.runtime_errors:
             sys.stderr.write(f"{error}\n")
         if self._skipped:
@@ -64,8 +75,13 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         elif self._ran:
             self.write(f"{_tasks(self._ran)} run, {self._fresh} up to date\n")
         elif self._fresh and not (self._failed or self._checked):
-            self.write(f"nothing to do: {_tasks(self._fresh)} up to date\n")
+            self.write(nothing_to_do(self._fresh))
         self.outstream.flush()
+
+
+def nothing_to_do(count: int) -> str:
+    """Say that a run found these tasks up to date."""
+    return f"nothing to do: {_tasks(count)} up to date\n"
 
 
 def _tasks(count: int) -> str:

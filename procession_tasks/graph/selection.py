@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 # The stages that nothing else depends on; they are made when they are asked for.
 _ENDS = frozenset(["release", "validate", "verify"])
+_MAKING = frozenset(["go-inputs", "go-compile", "inject-binary", "pack-aci", "build", "release"])
 _TASK = re.compile(r"(?P<stage>[a-z][a-z-]*)(:(?P<image>[^/@*:]+)(/[^@*:]+)?(@[a-z0-9-]+)?)?")
 
 _images: ContextVar[frozenset[str] | None] = ContextVar("images", default=None)
@@ -17,6 +18,17 @@ _stages: ContextVar[frozenset[str] | None] = ContextVar("stages", default=None)
 def is_plain(word: str) -> bool:
     """Tell whether a word of the command line is a task of a stage, or a whole stage."""
     return _TASK.fullmatch(word) is not None
+
+
+def is_plain_build(words: Sequence[str]) -> bool:
+    """Tell whether a command line names tasks that make files, and nothing else."""
+    matches = [_TASK.fullmatch(word) for word in words]
+    return all(match and match["stage"] in _MAKING for match in matches)
+
+
+def is_only_a_check(words: Sequence[str]) -> bool:
+    """Tell whether a command line only checks definitions, which needs and leaves no state."""
+    return all(word.partition(":")[0] == "validate" for word in words)
 
 
 def select(words: Sequence[str]) -> None:

@@ -4,37 +4,64 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from procession_tasks.errors import BuildError
-from procession_tasks.golang.inputs import Context, Inputs
-from procession_tasks.golang.program import Mode
 from procession_tasks.states import States
 
+if TYPE_CHECKING:
+    from procession_tasks.golang.inputs import Context, Inputs
+    from procession_tasks.golang.program import Mode
+
 STATE = "build/state"
+DATABASE = f"{STATE}/tasks.log"
 
 
 @dataclass(eq=False)
 class Session:
-    """One run in one repository; `root` is the folder of dodo.py."""
+    """One run in one repository; `root` is the folder of dodo.py.
+
+    `asked_for` are the variables of the environment whose value decides what is stale.
+    `up_to_date` is the number of tasks that a finished run leaves up to date, None while
+    something else is left to do.  `bug` is set by an error that no user can mend.
+    """
 
     root: Path
     environment: dict[str, str]
     states: States
-    inputs_by_mode: dict[Mode, Inputs] = field(default_factory=dict)
+    asked_for: set[str] = field(default_factory=lambda: {"SOURCE_DATE_EPOCH"})
+    up_to_date: int | None = None
+    bug: bool = False
+    _inputs: dict[Mode, Inputs] = field(default_factory=dict)
+
+    def variables(self, names: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
+        """Return variables of the environment and their values, sorted; None for one that is unset."""
+        return tuple((name, self.environment.get(name)) for name in sorted(names))
 
     @property
     def go(self) -> Context:
         """Where Go runs."""
+        from procession_tasks.golang.inputs import Context  # a run with nothing to do needs no Go
+
         return Context(self.root, self.states, self.environment)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether every listing of inputs made in this run was kept."""
+        return all(inputs.is_kept for inputs in self._inputs.values())
 
     def inputs(self, mode: Mode) -> Inputs:
         """Return the inputs of a mode's programs, kept under ``build/state/closures``."""
-        if mode not in self.inputs_by_mode:
-            path = self.root / STATE / "closures" / mode.name
-            self.inputs_by_mode[mode] = Inputs(self.go, mode, path)
-        return self.inputs_by_mode[mode]
+        if mode not in self._inputs:
+            from procession_tasks.golang.inputs import Inputs  # as above
+
+            if mode.cc:
+                self.asked_for.add("PATH")  # it leads to the C compiler
+            self._inputs[mode] = Inputs(self.go, mode, self.root / STATE / "closures" / mode.name)
+        return self._inputs[mode]
 
 
 @functools.lru_cache(maxsize=1)

@@ -56,7 +56,9 @@ class StateLog:
             for stale in [key for key in record if key not in kept]:
                 del record[stale]
             record[dependency] = list(value)
-            self._append(task_id)
+            if value or record.get("_values_:"):  # else there is nothing to know it by
+                self._append(task_id)
+            self._unsaved.discard(task_id)
         else:
             record[dependency] = value
             self._unsaved.add(task_id)

@@ -28,7 +28,7 @@ from procession_tasks.step import Step
 _UNCAPTURED = {"capture": False}  # doit captures by swapping sys.stdout under all threads
 
 
-def task_images() -> Iterator[Task]:
+def create_tasks() -> Iterator[Task]:
     """Create every task that the command line may lead to."""
     stages = (_go_inputs, _go_compile, _inject_binary, _pack_aci, _build, _release, _validate, _verify)
     for stage in stages:
@@ -101,8 +101,8 @@ def _release() -> Iterator[Task]:
 
 def _validate() -> Iterator[Task]:
     """check definitions without building"""
-    for image in _by_image():
-        action = told(tool("validate", image, session()))
+    for image, of_image in _by_image().items():
+        action = told(tool("validate", of_image[0], session()), session())
         doc = f"check the definition of {image}"
         yield Task(f"validate:{image}", [action], subtask_of="validate", doc=doc, io=_UNCAPTURED)
     yield _group("validate", _validate, [f"validate:{image}" for image in _by_image()])
@@ -111,7 +111,7 @@ def _validate() -> Iterator[Task]:
 def _verify() -> Iterator[Task]:
     """read finished images back and check them against their definitions"""
     for one in _plans():
-        action = told(tool("verify", one, session()))
+        action = told(tool("verify", one, session()), session())
         doc = f"check {one.pack.outputs[0]} against its definition"
         packed = [f"pack-aci:{one.name}"]
         yield Task(f"verify:{one.name}", [action], subtask_of="verify", doc=doc, task_dep=packed, io=_UNCAPTURED)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import os
 import shutil
-from collections.abc import Iterable
+import sys
 from pathlib import Path
 
 from procession_tasks import files, process
@@ -12,6 +12,7 @@ from procession_tasks.definition.manifest import canonical, parse_manifest
 from procession_tasks.errors import BuildError
 from procession_tasks.golang.inputs import run_go
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
+from procession_tasks.golang.said import said
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.plan import accounts_of, paths_of
 from procession_tasks.graph.planned import Plan, ProgramPlan
@@ -20,24 +21,27 @@ from procession_tasks.image.aci import write_aci
 from procession_tasks.image.expected import expected
 from procession_tasks.image.verify import verify as verify_aci
 from procession_tasks.rootfs import tree
+from procession_tasks.rootfs.merge import Source
 from procession_tasks.rootfs.stage import image_sources, stage
 from procession_tasks.step import Step
 
-_PLACE = re.compile(r"^(?:\./)?([^\s:#][^:\n]*\.(?:go|s|c|h|cc|cpp|S):\d+)", re.MULTILINE)
+_GO_USAGE = 2  # the go command's exit status for wrong usage
 
 
 def inject(step: Step, session: Session) -> None:
     """Stage an image's tree from its rootfs/, its programs and what image.yaml declares."""
-    root = session.root
+    stage(_merged(step, session), session.root / step.option("tree"), session.root / step.option("list"))
+
+
+def _merged(step: Step, session: Session) -> dict[str, Source]:
     programs = [text.split("=", 1) for text in step.options("program")]
-    sources = image_sources(
+    return image_sources(
         accounts_of(step),
         paths_of(step),
         step.option("definition"),
-        root / step.option("rootfs"),
-        [(place, root / built) for place, built in programs],
+        session.root / step.option("rootfs"),
+        [(place, session.root / built) for place, built in programs],
     )
-    stage(sources, root / step.option("tree"), root / step.option("list"))
 
 
 def pack(step: Step, session: Session) -> None:
@@ -90,7 +94,8 @@ def verify(one: Plan, session: Session) -> None:
     findings = verify_aci(aci, wanted)
     if findings:
         raise BuildError("\n".join(findings), hint=f"doit build:{one.name} makes it anew")
-    print(f"{one.pack.option('output')}: ok, {Path(f'{aci}.id').read_text(encoding='ascii').strip()}")
+    image_id = Path(f"{aci}.id").read_text(encoding="ascii").strip()
+    sys.stdout.write(f"{one.pack.option('output')}: ok, {image_id}\n")
 
 
 def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
@@ -107,23 +112,20 @@ def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
         for program in there:
             (part / made[program]).replace(root / program.output)
         missing = [program for program in run if program not in there]
-        if finished.status != 0 and not missing:
-            missing = run
-        return _explain(missing, finished, mode.module)
+        if finished.status == _GO_USAGE and len(run) > 1:  # wrong flags of one stop them all
+            return {program: error for one in run for program, error in _compile([one], session).items()}
+        return _explain(run if finished.status != 0 and not missing else missing, finished, session)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def validate(image: str, session: Session) -> None:
+def validate(one: Plan, session: Session) -> None:
     """Check what only the files of a definition can tell: that its sources fit together.
 
     Raises BuildError with every clash.
     """
-    loaded = definitions(session).image(image)
-    rootfs = session.root / loaded.folder / "rootfs"
-    programs = [(binary.binary, session.root / rootfs) for binary in loaded.file.go]
-    image_sources(loaded.file.accounts, loaded.file.paths, loaded.folder, rootfs, programs)
-    print(f"{loaded.folder}: ok")
+    _merged(one.inject, session)
+    sys.stdout.write(f"{one.inject.option('definition')}: ok\n")
 
 
 def _commands(run: list[Program], part: str) -> tuple[tuple[str, ...], dict[Program, str]]:
@@ -135,12 +137,15 @@ def _commands(run: list[Program], part: str) -> tuple[tuple[str, ...], dict[Prog
     return build_command(alone), {run[0]: name}
 
 
-def _explain(missing: Iterable[Program], finished: process.Finished, module: str) -> dict[Program, BuildError]:
-    """Say once what the compiler said, with paths from the repository's root."""
-    said = finished.stderr.decode("utf-8", "replace").strip()
-    prefix = "" if module == "." else f"{module}/"
-    said = _PLACE.sub(lambda match: prefix + match[1], said)
+def _explain(missing: list[Program], finished: process.Finished, session: Session) -> dict[Program, BuildError]:
+    """Say once what the compiler said, or why it said nothing."""
     errors = {}
     for program in missing:
-        errors[program] = BuildError(said or f"go build: exit status {finished.status}")
+        mode = program.mode
+        message = said(finished.stderr, mode.module, str(session.root)) or f"go build: exit status {finished.status}"
+        if finished.status == 0:
+            folder = os.path.normpath(f"{mode.module}/{program.package}")
+            name = session.inputs(mode).package_name(program.package)
+            message = f"{folder}: must be package main, got package {name}"
+        errors[program] = BuildError(message)
     return errors

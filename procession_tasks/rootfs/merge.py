@@ -118,11 +118,14 @@ def _agree(earlier: Source, later: Source) -> bool:
         return True
     if later.entry.type == "symlink":
         return earlier.entry.link == later.entry.link
-    return _bytes(earlier) == _bytes(later)
+    return _bytes(earlier) == _bytes(later) is not None
 
 
-def _bytes(source: Source) -> bytes:
-    return source.content.read_bytes() if isinstance(source.content, Path) else source.content or b""
+def _bytes(source: Source) -> bytes | None:
+    """Read a source's content; None for a program that is not built yet, which agrees with nothing."""
+    if not isinstance(source.content, Path):
+        return source.content
+    return source.content.read_bytes() if source.content.exists() else None
 
 
 def _with_parents(merged: Mapping[str, Source]) -> dict[str, Source]:
