@@ -8,7 +8,8 @@ find_python() {
             return
         fi
     done
-    echo "procession: needs Python 3.11 or newer with venv, got $(python3 --version 2>&1 || true); set PROCESSION_PYTHON to one" >&2
+    candidate=${PROCESSION_PYTHON:-python3}
+    echo "procession: needs Python 3.11 or newer with venv, got $candidate ($("$candidate" --version 2>&1 | tail -n 1)); set PROCESSION_PYTHON to one" >&2
     return 1
 }
 

@@ -178,7 +178,7 @@ class States:
     def _tree(self, folder: str) -> str:
         digest = xxhash.xxh3_128()
         for path, kind, state in self._below(folder, folder):
-            digest.update(f"{kind} {state} {path}\n".encode("utf-8", "surrogateescape"))
+            digest.update(f"{kind}\0{state}\0{path}\0".encode("utf-8", "surrogateescape"))
         return f"tree-{digest.hexdigest()}"
 
     def _below(self, folder: str, top: str) -> Iterable[tuple[str, str, str]]:

@@ -189,6 +189,7 @@ def _check_labels(place: str, manifest: ImageManifest, image: ImageFile) -> Iter
                 rule = f"must agree with the platform {platform}, where the label {name} is {value!r}"
                 hint = "remove the label: it is set when the image is packed"
                 yield Problem(place, manifest.line("labels"), "labels", rule, repr(written), hint)
+                return
 
 
 def _check_user(place: str, manifest: ImageManifest, rootfs: Path, image: ImageFile) -> Iterable[Problem]:

@@ -63,7 +63,7 @@ class Text:
             raise report.add(node, key, self.rule, str(node), self.hint) from None
 
     def schema(self) -> Json:
-        return {"type": "string", "pattern": f"^{self.pattern}$"}
+        return {"type": "string", "pattern": f"^(?:{self.pattern})$"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +148,10 @@ class Table:
     def read(self, node: Node, key: str, report: Report) -> tuple[tuple[str, Any], ...]:
         if node.kind != "mapping":
             raise report.add(node, key, "must be a mapping", str(node))
-        names = _read_all(((self.names, name, f"{key}.{name.value}") for name, _ in node.value), report)
-        values = _read_all(((self.of, value, f"{key}.{name.value}") for name, value in node.value), report)
-        return tuple(sorted(zip(names, values, strict=True)))
+        names = [(self.names, name, f"{key}.{name.value}") for name, _ in node.value]
+        values = [(self.of, value, f"{key}.{name.value}") for name, value in node.value]
+        read = _read_all([*names, *values], report)
+        return tuple(sorted(zip(read[: len(names)], read[len(names) :], strict=True)))
 
     def schema(self) -> Json:
         return {"type": "object", "propertyNames": self.names.schema(), "additionalProperties": self.of.schema()}
@@ -173,9 +174,10 @@ class Record:
         before = len(report.problems)
         lines = {str(name.value): name for name, _ in node.value}
         values = self._values(node, key, report)
-        for name in fields.keys() - lines.keys():
+        misspelt = {_nearest(word, fields) for word in lines.keys() - fields.keys()}
+        for name in fields.keys() - lines.keys() - misspelt:
             if fields[name].default is dataclasses.MISSING:
-                report.add(node, _join(key, name), "must be given", hint=fields[name].metadata["doc"])
+                report.add(node, _join(key, name), "must be given", hint=f"add {name}: {fields[name].metadata['doc']}")
         if len(report.problems) > before:
             raise InvalidError
         record = self.cls(**values)
@@ -192,7 +194,7 @@ class Record:
             word = str(name.value)
             if word not in fields:
                 hint = did_you_mean(word, fields) or "known keys: " + ", ".join(fields)
-                report.add(name, _join(key, word), "must be a known key", repr(word), hint)
+                report.add(name, _join(key, word), "must be a known key", hint=hint)
                 continue
             try:
                 values[fields[word].name] = fields[word].metadata["shape"].read(value, _join(key, word), report)
@@ -220,10 +222,14 @@ def key(shape: Shape, doc: str, *, default: Any = dataclasses.MISSING) -> Any:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Suggest the known word nearest to a misspelt one, or None when nothing is near."""
+    near = _nearest(word, known)
+    return f"did you mean {near}?" if near else None
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
     import difflib  # only a failing path pays for it
 
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else None
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.66)), None)
 
 
 def _fields(cls: type) -> dict[str, dataclasses.Field[Any]]:

@@ -74,8 +74,11 @@ def parse_yaml(text: bytes, file: str) -> Node:
 
 def _syntax(error: Exception, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark else 1
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return Problem(file, mark.line + 1 if mark else 1, "", "must be YAML", what)
+    if what == "but found another document":
+        return Problem(file, line, "", "must hold one YAML document, got a second one")
+    return Problem(file, line, "", f"must be YAML: {what}")
 
 
 def _node(composed: Any, key: str, file: str, problems: list[Problem], seen: set[int]) -> Node:

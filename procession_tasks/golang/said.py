@@ -7,7 +7,7 @@ import re
 _SOURCE = r"[^\s:#][^:\n]*\.(?:go|s|S|c|cc|cpp|cxx|h|hpp|m|swig|swigcxx)|go\.mod|go\.work|vendor/modules\.txt"
 _PLACE = re.compile(rf"^(?:go: )?(?:\./)?((?:{_SOURCE}):[0-9]+)", re.MULTILINE)
 _NOISE = re.compile(r"^go: errors parsing [^\n]*:\n", re.MULTILINE)
-_USAGE = re.compile(r"^usage: go .*", re.MULTILINE | re.DOTALL)
+_USAGE = re.compile(r"^usage: (?:go|link|compile|asm) .*", re.MULTILINE | re.DOTALL)
 _UP = re.compile(r"^(?:\.\./)+")
 
 

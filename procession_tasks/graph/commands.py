@@ -18,6 +18,7 @@ from doit.cmd_clean import Clean as DoitClean
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 from doit.cmd_run import Run as DoitRun
+from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile
 
 from procession_tasks.graph import selection
@@ -43,7 +44,15 @@ class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
     """Tells mistakes as they are: a wrong definition ends with 3, an unknown task with 2."""
 
     def parse_execute(self, in_args: list[str]) -> int:
-        status: int = super().parse_execute(_options_first(in_args, self.cmdparser))
+        if "--help" in in_args:
+            sys.stdout.write(f"{self.help()}\n")
+            return 0
+        try:
+            status: int = super().parse_execute(_options_first(in_args, self.cmdparser))
+        except CmdParseError as error:
+            what = str(error).partition(" (parsing options")[0].removeprefix("Error parsing Command: ")
+            sys.stderr.write(f"doit: {what}\n  hint: doit {self.name or 'run'} --help lists the options\n")
+            return USAGE
         return status
 
     def execute(self, params: Any, args: list[str]) -> int:
@@ -155,6 +164,14 @@ class Clean(Located, DoitClean):  # type: ignore[misc]
             check_tasks_exist({task.name: task for task in self.task_list}, words, skip_wildcard=True)
             options["pos_args"] = [name for word in words for name in self._made_for(word)]
         super()._execute(*args, **options)
+
+    def clean_tasks(self, tasks: Any, dryrun: bool, cleanforget: bool) -> None:  # noqa: FBT001  # doit's signature
+        for task in tasks:
+            for action in task.clean_actions:
+                action.py_callable(dryrun)
+            if cleanforget and not dryrun:
+                self.dep_manager.remove(task.name)
+        self.dep_manager.close()
 
     def _made_for(self, word: str) -> list[str]:
         """Name all tasks of an image for `build:image` or `release:image`, which make nothing themselves."""

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from procession_tasks.definition.load import Image, image_names, load_image
 from procession_tasks.definition.model import Project
 from procession_tasks.definition.project import load_project
-from procession_tasks.errors import DefinitionError, Problem
+from procession_tasks.errors import BuildError
 from procession_tasks.graph.plan import plan
 from procession_tasks.graph.planned import Plan
 from procession_tasks.graph.session import Session, source_date
 from procession_tasks.platform import host
+from procession_tasks.rootfs.stage import declared_sources
 
 
 class Definitions:
@@ -31,23 +32,25 @@ class Definitions:
         return image_names(self._session.root, self.project)
 
     def image(self, name: str) -> Image:
-        """Load one definition; raises DefinitionError."""
-        return load_image(self._session.root, self.project, name)
+        """Load one definition and see that its files fit together; raises BuildError."""
+        image = load_image(self._session.root, self.project, name)
+        declared_sources(image.file, image.folder, self._session.root / image.folder / "rootfs")
+        return image
 
     def plans(self, names: Iterable[str], workspaces: dict[str, str]) -> dict[str, tuple[Plan, ...]]:
         """Plan images, each for its usual platform first: the machine's, if it is declared.
 
-        Raises DefinitionError with the problems of all of them together.
+        Raises BuildError with the problems of all of them together.
         """
         images: list[Image] = []
-        problems: list[Problem] = []
+        mistakes: list[str] = []
         for name in names:
             try:
                 images.append(self.image(name))
-            except DefinitionError as error:
-                problems += error.problems
-        if problems:
-            raise DefinitionError(problems)
+            except BuildError as error:
+                mistakes.append(str(error))
+        if mistakes:
+            raise BuildError("\n".join(mistakes))
         return {image.name: self._plans_of(image, workspaces) for image in images}
 
     def _plans_of(self, image: Image, workspaces: dict[str, str]) -> tuple[Plan, ...]:

@@ -155,16 +155,27 @@ def _bad_links(merged: Mapping[str, Source]) -> Iterator[str]:
 
 
 def _follow(path: str, merged: Mapping[str, Source]) -> str | None:
-    """Follow a link inside the image and say what is wrong with it."""
-    for _ in range(_LINK_LIMIT):
-        source = merged.get(path)
-        if source is None or source.entry.type != "symlink":
-            return None
-        link = source.entry.link
-        if link.startswith("/"):
-            path = posixpath.normpath(link).lstrip("/")
-            continue
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
-        if path == ".." or path.startswith("../"):
+    """Follow a link inside the image, part by part as the kernel does, and say what is wrong with it.
+
+    Source: path_resolution(7).
+    """
+    here: list[str] = []
+    ahead = path.split("/")[::-1]
+    links, rooted = 0, False
+    while ahead:
+        part = ahead.pop()
+        if part == ".." and not here and not rooted:
             return "must not lead out of the image"
-    return "must not lead in a circle"
+        if part == "..":
+            here = here[:-1]
+        elif part not in ("", "."):
+            here.append(part)
+        source = merged.get("/".join(here))
+        if source is not None and source.entry.type == "symlink":
+            links += 1
+            if links > _LINK_LIMIT:
+                return "must not lead in a circle"
+            rooted = rooted or source.entry.link.startswith("/")  # above the root is the root
+            here = [] if source.entry.link.startswith("/") else here[:-1]
+            ahead += source.entry.link.split("/")[::-1]
+    return None

@@ -57,10 +57,13 @@ def dump(entries: Iterable[Entry]) -> bytes:
 def parse(text: bytes) -> tuple[Entry, ...]:
     """Read what `dump` wrote.
 
-    Raises ValueError with the line number for anything else.
+    Raises ValueError with the line number for anything else, a list that was cut short included.
     """
     entries = []
-    for number, line in enumerate(text.splitlines(), 1):
+    if text and not text.endswith(b"\n"):
+        last = text.count(b"\n") + 1
+        raise ValueError(f"line {last}: not the end of a file list")
+    for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
             entries.append(_entry(line.split(b" ")))
         except (ValueError, IndexError) as error:
@@ -79,10 +82,10 @@ def _line(entry: Entry) -> bytes:
 
 def _entry(fields: list[bytes]) -> Entry:
     kind = fields[0].decode()
-    if kind not in get_args(Type):
+    if kind not in get_args(Type) or not fields[6]:
         raise ValueError(kind)
     linked = kind in ("symlink", "hardlink")
-    xattrs = (field.partition(b"=") for field in fields[8 if linked else 7 :])
+    xattrs = (field.rpartition(b"=") for field in fields[8 if linked else 7 :])
     return Entry(
         type=kind,  # type: ignore[arg-type]  # narrowed by the check above
         mode=int(fields[1], 8),
