@@ -3,6 +3,15 @@
 # Without a name it builds all.  Makes .venv with the pinned packages when it is absent.
 set -euo pipefail
 
+case ${1-} in
+    -h | --help)
+        echo "usage: deploy/container-build.bash [NAME | procession-NAME]... [doit's options]"
+        echo "Builds the named container images, or all; doit's options are: .venv/bin/doit run --help"
+        exit
+        ;;
+esac
+
+
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=deploy/environment.bash
 source "$root/deploy/environment.bash"

@@ -8,8 +8,10 @@ find_python() {
             return
         fi
     done
+    local version
     candidate=${PROCESSION_PYTHON:-python3}
-    echo "procession: needs Python 3.11 or newer with venv, got $candidate ($("$candidate" --version 2>&1 | tail -n 1)); set PROCESSION_PYTHON to one" >&2
+    version=$("$candidate" --version 2>&1) || version="which does not run"
+    echo "procession: needs Python 3.11 or newer with venv, got $candidate (${version//$'\n'/ }); set PROCESSION_PYTHON to one" >&2
     return 1
 }
 
@@ -24,7 +26,7 @@ make_environment() {
         if command -v flock >/dev/null; then exec 9>"$root/.venv.lock" && flock 9; fi
         [ "$(cat "$root/.venv/.$pins" 2>/dev/null)" = "$stamp" ] && exit
         echo "making .venv with the packages of $pins" >&2
-        [ -x "$root/.venv/bin/python" ] || "$python" -m venv "$root/.venv" || exit
+        "$root/.venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$root/.venv" || exit
         pip=("$root/.venv/bin/python" -m pip --quiet --disable-pip-version-check install)
         "${pip[@]}" --require-hashes -r "$root/$pins" || exit
         "${pip[@]}" --no-deps --no-build-isolation --no-index -e "$root" || exit

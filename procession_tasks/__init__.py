@@ -5,7 +5,7 @@
     rootfs/       what an image's file system holds, and how it is staged
     golang/       the toolchain, the inputs of a program, compiling
     definition/   manifest, image.yaml and pyproject.toml as checked values
-    step  states  files  process  errors  platform        the leaves
+    step  states  kept  files  process  interruption  errors  platform        the leaves
 
 Imports point downwards only.
 """

@@ -24,8 +24,9 @@ def atomic(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as stream:
+        with naming(path), temporary.open("xb") as stream:  # "x" writes through no link
             yield stream
             if durable:
                 stream.flush()
@@ -33,6 +34,17 @@ def atomic(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of the system name the file that is written; a failed write does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
         raise
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from procession_tasks.errors import BuildError
 
 _running: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
+_GRACE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,24 @@ def run(argv: Sequence[str], *, folder: Path, environment: Mapping[str, str]) ->
 
 
 def stop_all() -> None:
-    """Kill every process that is still running, with its children."""
+    """End every process that is still running, with its children.
+
+    They are interrupted first, on which `go` removes its temporary files, and killed if that
+    is not enough.
+    """
+    _signal_all(signal.SIGINT)
+    deadline = time.monotonic() + _GRACE_S
+    while _running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    _signal_all(signal.SIGKILL)
+
+
+def _signal_all(number: signal.Signals) -> None:
     with _lock:
         running = tuple(_running)
     for process in running:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, number)
 
 
 @contextlib.contextmanager

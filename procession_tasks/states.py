@@ -26,6 +26,8 @@ _COARSE_NS = 2_000_000_000  # file systems that keep whole seconds, or FAT's two
 
 # size, mtime_ns, ctime_ns, inode
 Key = tuple[int, int, int, int]
+# What moves with every write: a file's key, or a digest of all keys below a folder.
+Stamp = Key | str
 
 
 class States:
@@ -42,6 +44,7 @@ class States:
         self._cache = cache
         self._known: dict[str, tuple[Key, str]] = kept.load(cache) or {}
         self._seen: dict[str, str] = {}
+        self._stamps: dict[str, Stamp] = {}
         self._racy: set[str] = set()
         self._changed = False
 
@@ -72,6 +75,30 @@ class States:
             seen = self._seen[name] = self._names(folder, name)
         return seen
 
+    def look_again(self) -> None:
+        """Forget what was seen: another run may have changed it."""
+        self._seen.clear()
+        self._stamps.clear()
+
+    def has_moved(self, name: str) -> bool:
+        """Tell whether something was written since this run's look at it, even if it is the same again.
+
+        A folder and a slash stand for the names in the folder, as in `seen`.
+        """
+        if name not in self._seen:
+            return False
+        known = self._known.get(name)
+        before = self._stamps.get(name) or (known and known[0])
+        try:
+            return self._stamp(name) != before
+        except OSError:
+            return before is not None
+
+    def _stamp(self, name: str) -> Stamp:
+        stat = os.stat(self._place(name))
+        is_tree = stat_bits.S_ISDIR(stat.st_mode) and not name.endswith("/")
+        return self._scan(name)[1] if is_tree else _key(stat)
+
     def changed_since(self, paths: Iterable[str], moment: int) -> bool:
         """Tell whether any of these may have changed since a moment, in nanoseconds since 1970."""
         for path in paths:
@@ -96,10 +123,12 @@ class States:
         """Look at these paths anew: an action has just written them."""
         for path in paths:
             self._seen.pop(path, None)
+            self._stamps.pop(path, None)
             if os.path.isdir(self._place(path)):
                 below = f"{path}/"
                 for seen in [seen for seen in self._seen if seen.startswith(below)]:
                     del self._seen[seen]
+                    self._stamps.pop(seen, None)
 
     def save(self) -> None:
         """Keep what was learnt for the next run; writes nothing when nothing was."""
@@ -125,7 +154,7 @@ class States:
         except (FileNotFoundError, NotADirectoryError):
             return ABSENT
         known = self._known.get(path)
-        if known is not None and known[0] == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino):
+        if known is not None and known[0] == _key(stat):
             return known[1]
         if stat_bits.S_ISLNK(stat.st_mode):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -137,7 +166,7 @@ class States:
         return f"special-{stat.st_mode:o}"
 
     def _file(self, path: str, stat: os.stat_result) -> str:
-        key = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        key = _key(stat)
         known = self._known.get(path)
         if known is not None and known[0] == key:
             return known[1]
@@ -146,7 +175,7 @@ class States:
     def _names(self, folder: str, name: str) -> str:
         try:
             stat = os.stat(self._place(folder))
-            key = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            key = _key(stat)
             known = self._known.get(name)
             if known is not None and known[0] == key:
                 return known[1]
@@ -156,6 +185,7 @@ class States:
 
     def _remember(self, name: str, key: Key, digest_of: Callable[[], str]) -> str:
         started = time.time_ns()
+        self._stamps[name] = key
         digest = digest_of()
         if _settled(key, started):
             self._known[name] = (key, digest)
@@ -170,33 +200,43 @@ class States:
         path = self._place(name)
         with contextlib.suppress(OSError):
             stat = os.stat(path)
-            key = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            key = _key(stat)
             if _settled(key, time.time_ns()):
                 self._known[name] = (key, _names_digest(path) if name.endswith("/") else files.xxh3(path))
                 self._changed = True
 
     def _tree(self, folder: str) -> str:
-        digest = xxhash.xxh3_128()
-        for path, kind, state in self._below(folder, folder):
-            digest.update(f"{kind}\0{state}\0{path}\0".encode("utf-8", "surrogateescape"))
-        return f"tree-{digest.hexdigest()}"
+        state, self._stamps[folder] = self._scan(folder)
+        return state
 
-    def _below(self, folder: str, top: str) -> Iterable[tuple[str, str, str]]:
+    def _scan(self, folder: str) -> tuple[str, str]:
+        """Digest what is below a folder, once by content and once by what moves with every write."""
+        content, stamp = xxhash.xxh3_128(), xxhash.xxh3_128()
+        for path, kind, state, key in self._below(folder, folder):
+            content.update(f"{kind}\0{state}\0{path}\0".encode("utf-8", "surrogateescape"))
+            stamp.update(f"{kind}\0{key}\0{path}\0".encode("utf-8", "surrogateescape"))
+        return f"tree-{content.hexdigest()}", stamp.hexdigest()
+
+    def _below(self, folder: str, top: str) -> Iterable[tuple[str, str, str, Key]]:
         with os.scandir(self._place(folder)) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
         for entry in entries:
             path = f"{folder}/{entry.name}"
             name = path[len(top) + 1 :]
             if entry.is_symlink():
-                yield name, "link", os.readlink(entry.path)
+                yield name, "link", os.readlink(entry.path), _key(entry.stat(follow_symlinks=False))
             elif entry.is_dir():
-                yield name, "folder", ""
+                yield name, "folder", "", _key(entry.stat())
                 yield from self._below(path, top)
             else:
                 stat = entry.stat(follow_symlinks=False)
                 regular = stat_bits.S_ISREG(stat.st_mode)
                 state = self._file(path, stat) if regular else f"special-{stat.st_mode:o}"
-                yield name, "program" if stat.st_mode & 0o100 else "file", state
+                yield name, "program" if stat.st_mode & 0o100 else "file", state, _key(stat)
+
+
+def _key(stat: os.stat_result) -> Key:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _settled(key: Key, now: int) -> bool:

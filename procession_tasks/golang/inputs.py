@@ -30,15 +30,18 @@ class Context:
     environment: dict[str, str]
 
 
-def run_go(context: Context, mode: Mode, command: Iterable[str]) -> process.Finished:
+def run_go(context: Context, mode: Mode, command: Iterable[str], scratch: Path | None = None) -> process.Finished:
     """Run a `go` command of this mode in its module's folder.
 
-    Raises BuildError when the pinned toolchain is not there.
+    `scratch` is where it puts what it needs on the way; whoever gives it removes it, which `go`
+    itself does not when it is killed.  Raises BuildError when the pinned toolchain is not there.
     """
     found = toolchain.find(mode.version, context.environment)
     declared = dict(environment(mode))
     if mode.workspace:
         declared["GOWORK"] = os.fspath(context.root / mode.workspace)
+    if scratch:
+        declared["GOTMPDIR"] = os.fspath(scratch)
     argv = [os.fspath(found.go), *list(command)[1:]]
     folder = context.root / mode.module
     return process.run(argv, folder=folder, environment=toolchain.places(context.environment) | declared)
@@ -65,6 +68,7 @@ class Inputs:
         self._changed: set[int] = set()
         self._listed: dict[str, frozenset[int]] = {}
         self._broken: set[str] = set()
+        self._moved: dict[int, bool] = {}
         self.is_kept = True
 
     def fresh(self, package: str) -> bool:
@@ -103,6 +107,16 @@ class Inputs:
         digests = sorted((path, state) for package in packages for path, state in package["files"])
         lines += [f"{state}  {path}" for path, state in digests]
         return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+
+    def has_moved(self, package: str) -> bool:
+        """Tell whether a file of a program was written, or came or went, since it was looked at."""
+        states = self._context.states
+        for index in self._listed.get(package, ()):
+            if index not in self._moved:
+                listed = self._kept()["packages"][index]
+                names = (*(path for path, _ in listed["files"]), *(f"{path}/" for path, _ in listed["folders"]))
+                self._moved[index] = any(map(states.has_moved, names))
+        return any(self._moved[index] for index in self._listed.get(package, ()))
 
     def is_broken(self, package: str) -> bool:
         """Tell whether `go list` found fault with a program or something it imports, in this run."""
@@ -194,7 +208,10 @@ class Inputs:
         }
         self._same.clear()
         self._changed.clear()
-        kept.save(self._path, self._record)
+        try:
+            kept.save(self._path, self._record)
+        except OSError:  # a full disk costs time in the next run, no more
+            self.is_kept = False
 
     def _stated(self, package: Package) -> dict[str, Any]:
         states = self._context.states

@@ -14,7 +14,7 @@ from procession_tasks.errors import BuildError
 # Where Go keeps and finds things: they change how long a build takes, never its bytes.
 _PLACES = (
     "GOAUTH", "GOCACHE", "GOCACHEPROG", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOPATH",
-    "GOPRIVATE", "GOPROXY", "GOSUMDB", "GOTMPDIR", "GOVCS", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "NETRC",
+    "GOPRIVATE", "GOPROXY", "GOSUMDB", "GOVCS", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "NETRC",
     "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CACHE_HOME", "https_proxy",
     "http_proxy", "no_proxy",
 )  # fmt: skip

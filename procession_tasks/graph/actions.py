@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from doit.exceptions import TaskFailed
 
-from procession_tasks import process
+from procession_tasks import interruption, process
 from procession_tasks.errors import BuildError
 from procession_tasks.graph.session import Session
+from procession_tasks.interruption import InterruptedWorkError
 from procession_tasks.step import Step
 
 _TOOLS = "procession_tasks.graph.tools"
+FULL_DISK = "make room on the disk, then run the build again"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_interrupted = threading.Event()
+_PATIENCE_S = 5.0
+_idle = threading.Condition()
+_busy = 0
 
 
 def tool(name: str, *arguments: Any) -> Callable[[], Any]:
@@ -27,9 +32,24 @@ def tool(name: str, *arguments: Any) -> Callable[[], Any]:
 
 
 def interrupt() -> None:
-    """Stop every process a step has started, and let no further step begin."""
-    _interrupted.set()
+    """Stop what runs and let nothing begin; returns when all has cleaned up after itself."""
+    interruption.ask()
     process.stop_all()
+    with _idle:
+        _idle.wait_for(lambda: _busy == 0, timeout=_PATIENCE_S)
+
+
+@contextlib.contextmanager
+def _at_work() -> Iterator[None]:
+    global _busy  # noqa: PLW0603  # one count for all threads of the process
+    with _idle:
+        _busy += 1
+    try:
+        yield
+    finally:
+        with _idle:
+            _busy -= 1
+            _idle.notify_all()
 
 
 def guarded(step: Step, session: Session, do: Callable[[], None]) -> Callable[[], TaskFailed | None]:
@@ -37,8 +57,6 @@ def guarded(step: Step, session: Session, do: Callable[[], None]) -> Callable[[]
     run = told(do, session)
 
     def action() -> TaskFailed | None:
-        if _interrupted.is_set():
-            return TaskFailed("interrupted")
         gc.enable()
         if failed := run():
             return failed
@@ -53,12 +71,16 @@ def told(do: Callable[[], None], session: Session) -> Callable[[], TaskFailed | 
 
     def action() -> TaskFailed | None:
         try:
-            do()
+            interruption.check()
+            with _at_work():
+                do()
+        except InterruptedWorkError:
+            return TaskFailed("interrupted")
         except BuildError as error:
             return TaskFailed(str(error))
         except OSError as error:
             where = str(error.filename or "the disk").removeprefix(f"{session.root}/")
-            hint = "\n  hint: make room on the disk, then run the build again" if error.errno in _FULL else ""
+            hint = f"\n  hint: {FULL_DISK}" if error.errno in _FULL else ""
             return TaskFailed(f"{where}: {error.strerror}{hint}")
         return None
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from doit.dependency import FileChangedChecker
 
-from procession_tasks.graph.session import Session, session
+from procession_tasks.graph.session import session
 from procession_tasks.states import ABSENT
 from procession_tasks.step import Step
+
+_UNCERTAIN = "an input moved"
 
 
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
@@ -46,13 +49,15 @@ class Declared:
     """An `uptodate` item: the step is declared as it was, and its outputs are as it left them.
 
     doit checks that targets exist; an output that was edited, cut short or swapped is made
-    again, not trusted.  Its `repr` is the reason, which `doit info` prints.
+    again, not trusted.  `moved` tells whether an input behind the
+    step's own was written while the action ran.  Its `repr` is the reason, for `doit info`.
     """
 
-    def __init__(self, step: Step, digest: str | None = None, during: Session | None = None) -> None:
+    def __init__(self, step: Step, moved: Callable[[], bool] = lambda: False) -> None:
         self._step = step
-        self._digest = digest or step.digest
-        self._session = during or session()
+        self._digest = step.digest
+        self._session = session()
+        self._moved = moved
         self._reason = "the step is declared and left as it was"
 
     def __call__(self, task: Any, values: dict[str, Any]) -> bool:
@@ -72,6 +77,8 @@ class Declared:
     def _stale(self, values: dict[str, Any]) -> str:
         if not values:
             return "it was never built here"
+        if values.get("declared") == _UNCERTAIN:
+            return "an input was written while it was used"
         if values.get("declared") != self._digest:
             return "its declaration changed: command, flags, environment, toolchain or our own format"
         for path, state in values.get("outputs", {}).items():
@@ -80,8 +87,12 @@ class Declared:
         return ""
 
     def _made(self) -> dict[str, Any]:
+        """Remember what was made, unless an input was written meanwhile: what went in is not known then."""
         states = self._session.states
         states.forget(self._step.outputs)
+        if self._moved() or any(map(states.has_moved, self._step.inputs)):
+            self._session.moved = True
+            return {"declared": _UNCERTAIN}
         return {"declared": self._digest, "outputs": {path: states.state(path) for path in self._step.outputs}}
 
 

@@ -23,9 +23,9 @@ class Remover:
     def __call__(self, dryrun: bool) -> None:  # noqa: FBT001  # doit passes it by this name
         for output in self._step.outputs:
             path = self._root / output
-            for leftover in (path, path.with_name(f".{path.name}.part")):
-                if leftover.exists() or leftover.is_symlink():
-                    _remove(leftover, leftover.relative_to(self._root), dryrun=dryrun)
+            for found in (path, *sorted(path.parent.glob(".*.part"))):
+                if found.exists() or found.is_symlink():
+                    _remove(found, found.relative_to(self._root), dryrun=dryrun)
         if not dryrun:
             _remove_empty_folders(self._step, self._root)
 

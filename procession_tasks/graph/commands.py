@@ -8,8 +8,6 @@ import getopt
 import json
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,6 @@ from procession_tasks.graph.session import STATE, session
 from procession_tasks.graph.settled import remember, still_settled
 
 FAILED, BUG, USAGE, DEFINITION, INTERRUPTED = 1, 2, 2, 3, 130
-_PATIENCE_S = 5.0
 
 
 class _NothingToDoError(Exception):
@@ -80,11 +77,11 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             sys.stdout.write(nothing_to_do(nothing.count))
             return 0
         except KeyboardInterrupt:
-            _stop()
+            interrupt()
             sys.stderr.write("interrupted: what was finished is kept, run the same command to go on\n")
             return INTERRUPTED
         count = session().up_to_date
-        if status == 0 and self._words and count is not None and session().is_listed:
+        if status == 0 and self._words and count is not None and session().is_certain:
             remember(self._words, session(), count)
         return status
 
@@ -112,7 +109,9 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             checked: int = super()._execute(*args, **options)
             return checked
         during = session()
-        with exclusive(during.root / STATE / "lock"):
+        with exclusive(during.root / STATE / "lock") as waited:
+            if waited:
+                during.states.look_again()  # who had the lock may have changed what was seen
             try:
                 status: int = super()._execute(*args, **options)
             finally:
@@ -163,7 +162,8 @@ class Clean(Located, DoitClean):  # type: ignore[misc]
         else:
             check_tasks_exist({task.name: task for task in self.task_list}, words, skip_wildcard=True)
             options["pos_args"] = [name for word in words for name in self._made_for(word)]
-        super()._execute(*args, **options)
+        with contextlib.nullcontext() if options.get("dryrun") else exclusive(session().root / STATE / "lock"):
+            super()._execute(*args, **options)
 
     def clean_tasks(self, tasks: Any, dryrun: bool, cleanforget: bool) -> None:  # noqa: FBT001  # doit's signature
         for task in tasks:
@@ -222,15 +222,6 @@ def sources_of(task: Any) -> list[str]:
             lines = Path(listing).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
             paths += [path for _, found, path in (line.partition("  ") for line in lines) if found]
     return paths
-
-
-def _stop() -> None:
-    """End the running steps and wait for their threads, so that they clean up after themselves."""
-    interrupt()
-    deadline = time.monotonic() + _PATIENCE_S
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _unknown(error: InvalidCommand, command: Located) -> str:

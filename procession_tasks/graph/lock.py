@@ -11,8 +11,10 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock of a build folder while the block runs; the kernel drops it with the process.
+def exclusive(path: Path) -> Iterator[bool]:
+    """Hold the lock of a build folder while the block runs, and tell it whether it had to wait.
+
+    The kernel drops the lock with the process, however it ends.
 
     The file stays empty, so that a run with nothing to do writes nothing.  A lock that cannot
     be had at all (a read-only tree) is done without: such a run can only find nothing to do.
@@ -22,22 +24,23 @@ def exclusive(path: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         sys.stderr.write(f"{path}: going on without the lock: {error.strerror}\n")
-        yield
+        yield False
         return
     try:
-        _wait(descriptor)
-        yield
+        yield _wait(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _wait(descriptor: int) -> None:
+def _wait(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.stderr.write(f"waiting: {_holder(descriptor)} is building here\n")
         sys.stderr.flush()
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    return False
 
 
 def _holder(descriptor: int) -> str:

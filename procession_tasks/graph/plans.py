@@ -6,6 +6,7 @@ the settings, our own code.  So a run with nothing to do parses no definition.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -52,7 +53,8 @@ class Plans:
     def save(self) -> None:
         """Keep what this run planned."""
         if self._learnt:
-            kept.save(self._path, self._kept)
+            with contextlib.suppress(OSError):  # a full disk costs time in the next run, no more
+                kept.save(self._path, self._kept)
             self._learnt = False
 
     def _names(self) -> list[str]:

@@ -26,7 +26,8 @@ class Session:
 
     `asked_for` are the variables of the environment whose value decides what is stale.
     `up_to_date` is the number of tasks that a finished run leaves up to date, None while
-    something else is left to do.  `bug` is set by an error that no user can mend.
+    something else is left to do.  `bug` is set by an error that no user can mend,
+    `moved` by an input that changed while it was used.
     """
 
     root: Path
@@ -35,6 +36,7 @@ class Session:
     asked_for: set[str] = field(default_factory=lambda: {"SOURCE_DATE_EPOCH"})
     up_to_date: int | None = None
     bug: bool = False
+    moved: bool = False
     _inputs: dict[Mode, Inputs] = field(default_factory=dict)
 
     def variables(self, names: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
@@ -49,9 +51,9 @@ class Session:
         return Context(self.root, self.states, self.environment)
 
     @property
-    def is_listed(self) -> bool:
-        """Whether every listing of inputs made in this run was kept."""
-        return all(inputs.is_kept for inputs in self._inputs.values())
+    def is_certain(self) -> bool:
+        """Whether this run may be remembered: no input moved while it was used or listed."""
+        return not self.moved and all(inputs.is_kept for inputs in self._inputs.values())
 
     def inputs(self, mode: Mode) -> Inputs:
         """Return the inputs of a mode's programs, kept under ``build/state/closures``."""

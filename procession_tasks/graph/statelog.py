@@ -7,6 +7,7 @@ runs hold one anyway (`lock`), and rewriting the log without what is superseded 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -116,7 +117,8 @@ class StateLog:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
-                os.write(descriptor, line)
+                if os.write(descriptor, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
         except OSError as error:  # the work itself is done: it is only done again next time

@@ -60,7 +60,9 @@ def _go_compile() -> Iterator[Task]:
         name = f"go-compile:{one.compile.subject}"
         batch = batches[one.program.mode]
         listed = [f"_go-inputs:{one.program.mode.name}"]
-        yield _task(one.compile, partial(batch.run, name), f"compile {one.what}", [batch.join(name, one)], listed)
+        moved = partial(session().inputs(one.program.mode).has_moved, one.program.package)
+        joined = [batch.join(name, one)]
+        yield _task(one.compile, partial(batch.run, name), f"compile {one.what}", joined, listed, moved)
     for image in _plans():
         if len(image.programs) > 1:
             tasks = [f"go-compile:{one.compile.subject}" for one in image.programs]
@@ -119,7 +121,12 @@ def _verify() -> Iterator[Task]:
 
 
 def _task(
-    step: Step, do: Callable[[], None], doc: str, uptodate: Sequence[Any] = (), task_dep: Sequence[str] = ()
+    step: Step,
+    do: Callable[[], None],
+    doc: str,
+    uptodate: Sequence[Any] = (),
+    task_dep: Sequence[str] = (),
+    moved: Callable[[], bool] = lambda: False,
 ) -> Task:
     """Make a doit task of a step; its inputs, outputs and declaration are the step's."""
     return Task(
@@ -128,7 +135,7 @@ def _task(
         file_dep=[path for path in step.inputs if _is_input(path)],
         targets=list(step.outputs),
         task_dep=list(task_dep),
-        uptodate=[*uptodate, Declared(step)],
+        uptodate=[*uptodate, Declared(step, moved)],
         clean=[Remover(step, session().root)],
         subtask_of=step.kind,
         doc=doc,

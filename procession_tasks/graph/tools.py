@@ -13,6 +13,7 @@ from procession_tasks.errors import BuildError
 from procession_tasks.golang.inputs import run_go
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
 from procession_tasks.golang.said import said
+from procession_tasks.graph.actions import FULL_DISK
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.plan import accounts_of, paths_of
 from procession_tasks.graph.planned import Plan, ProgramPlan
@@ -104,10 +105,11 @@ def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
     final = root / Path(run[0].output).parent
     part = final / f".{mode.name}.part"
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    scratch = part / ".tmp"
+    scratch.mkdir(parents=True)
     try:
         command, made = _commands(run, f"{part.relative_to(root)}")
-        finished = run_go(session.go, mode, command)
+        finished = run_go(session.go, mode, command, scratch)
         there = [program for program in run if (part / made[program]).is_file()]
         for program in there:
             (part / made[program]).replace(root / program.output)
@@ -147,5 +149,6 @@ def _explain(missing: list[Program], finished: process.Finished, session: Sessio
             folder = os.path.normpath(f"{mode.module}/{program.package}")
             name = session.inputs(mode).package_name(program.package)
             message = f"{folder}: must be package main, got package {name}"
-        errors[program] = BuildError(message)
+        full = "no space left on device" in message
+        errors[program] = BuildError(message, hint=FULL_DISK if full else None)
     return errors

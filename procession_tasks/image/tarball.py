@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procession_tasks import interruption
 from procession_tasks.errors import BuildError
 from procession_tasks.rootfs.tree import Entry, ordered
 
@@ -241,6 +242,7 @@ def _content(entry: Entry, staged: _Tree) -> Iterator[bytes]:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _changed(entry, "it is no file any more")
             while chunk := file.read(_CHUNK):
+                interruption.check()
                 yield chunk
     except OSError as error:
         raise _changed(entry, os.strerror(error.errno or 0)) from None

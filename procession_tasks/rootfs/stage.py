@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from procession_tasks import files
+from procession_tasks import files, interruption
 from procession_tasks.definition.model import Accounts, ImageFile
 from procession_tasks.definition.model import Path as DeclaredPath
 from procession_tasks.errors import BuildError
@@ -115,7 +115,7 @@ def _place(source: Source, tree: Path) -> Entry:
 
 def _copy(source: Source, target: Path) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    with target.open("xb") as out:
+    with files.naming(target), target.open("xb") as out:
         for chunk in _chunks(source):
             out.write(chunk)
             digest.update(chunk)
@@ -133,4 +133,5 @@ def _chunks(source: Source) -> Iterator[bytes]:
         raise BuildError(f"{source.origin}: cannot be read: {error.strerror}") from None
     with open(descriptor, "rb", buffering=0) as stream:
         while chunk := stream.read(_CHUNK):
+            interruption.check()
             yield chunk
