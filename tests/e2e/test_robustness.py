@@ -342,14 +342,15 @@ def test_a_build_stopped_in_the_middle_of_compiling_leaves_no_files_of_the_compi
     workspace: Any, clean: Any, start: Any, wait_until: Any, processes_in: Any, tmp_path: Path, *, group: bool
 ) -> None:
     """The compiler starts with an empty cache, so that it has more to do than can be finished."""
-    scratch, cache = tmp_path / "scratch", tmp_path / "cache"
+    scratch, bin_folder = tmp_path / "scratch", workspace.path("build/bin")
     scratch.mkdir()
-    run = start(workspace, "build", TMPDIR=str(scratch), GOCACHE=str(cache))
-    wait_until(lambda: any("/compile" in line for line in processes_in(scratch)), "a compiler runs")
+    run = start(workspace, "build", TMPDIR=str(scratch), GOCACHE=str(tmp_path / "cache"))
+    wait_until(lambda: any("/compile" in line for line in processes_in(bin_folder)), "a compiler runs")
     run.signal(signal.SIGINT, group=group)
     assert_stopped_well(workspace, run, processes_in)
-    assert processes_in(scratch) == []
+    assert processes_in(bin_folder) == []
     assert sorted(path.name for path in scratch.iterdir()) == []
+    assert workspace.files("build/bin") == {}
     assert_done_and_clean(workspace, clean)
 
 
@@ -445,7 +446,7 @@ def test_a_full_disk_is_told_and_the_same_command_succeeds_with_room(
     assert "hint: make room on the disk" in ended.err
     assert ended.status == 1
     assert f"{FAILS.get(room, '')}" in ended.err
-    assert "build/" in ended.err
+    assert "build/" in ended.err or room == "compiling", "the linker names no file"
     assert_nothing_half_made(workspace, clean)
     filler.unlink()
     assert_done_and_clean(workspace, clean)
