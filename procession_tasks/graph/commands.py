@@ -21,6 +21,7 @@ from doit.exceptions import InvalidCommand, InvalidDodoFile
 
 from procession_tasks.graph import selection
 from procession_tasks.graph.actions import interrupt
+from procession_tasks.graph.checker import ContentChecker
 from procession_tasks.graph.lock import exclusive
 from procession_tasks.graph.reporter import BuildReporter, nothing_to_do
 from procession_tasks.graph.session import STATE, session
@@ -39,6 +40,11 @@ class _NothingToDoError(Exception):
 
 class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
     """Tells mistakes as they are: a wrong definition ends with 3, an unknown task with 2."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the dodo.py is one of ours: in any other, doit's commands are as they always were."""
+        return isinstance(self.dep_manager.checker, ContentChecker)
 
     def parse_execute(self, in_args: list[str]) -> int:
         if "--help" in in_args:
@@ -80,9 +86,8 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             interrupt()
             sys.stderr.write("interrupted: what was finished is kept, run the same command to go on\n")
             return INTERRUPTED
-        count = session().up_to_date
-        if status == 0 and self._words and count is not None and session().is_certain:
-            remember(self._words, session(), count)
+        if status == 0 and self._words:
+            remember(self._words, session())
         return status
 
     def _short_cut(self, params: Any) -> None:
@@ -92,7 +97,7 @@ class Run(Located, DoitRun):  # type: ignore[misc]
 
         def load(cmd: Any, pos_args: list[str]) -> Any:
             asked_otherwise = params["always"] or params["single"] or params["reporter"] is not BuildReporter
-            if not asked_otherwise and selection.is_plain_build(self.sel_tasks):
+            if self.is_ours and not asked_otherwise and selection.is_plain_build(self.sel_tasks):
                 self._words = self.sel_tasks
                 if (count := still_settled(self._words, session())) is not None:
                     session().states.save()
@@ -105,7 +110,7 @@ class Run(Located, DoitRun):  # type: ignore[misc]
     def _execute(self, *args: Any, **options: Any) -> int:
         from procession_tasks.graph.plans import plans  # a run with nothing to do has none
 
-        if selection.is_only_a_check(self.sel_tasks):
+        if not self.is_ours or selection.is_only_a_check(self.sel_tasks):
             checked: int = super()._execute(*args, **options)
             return checked
         during = session()
@@ -157,6 +162,9 @@ class Clean(Located, DoitClean):  # type: ignore[misc]
     @functools.wraps(DoitClean._execute)
     def _execute(self, *args: Any, **options: Any) -> None:
         words = options.get("pos_args")
+        if not self.is_ours:
+            super()._execute(*args, **options)
+            return
         if not words:
             options["cleanall"] = True
         else:
@@ -166,6 +174,9 @@ class Clean(Located, DoitClean):  # type: ignore[misc]
             super()._execute(*args, **options)
 
     def clean_tasks(self, tasks: Any, dryrun: bool, cleanforget: bool) -> None:  # noqa: FBT001  # doit's signature
+        if not self.is_ours:
+            super().clean_tasks(tasks, dryrun, cleanforget)
+            return
         for task in tasks:
             for action in task.clean_actions:
                 action.py_callable(dryrun)

@@ -34,8 +34,11 @@ def still_settled(words: Sequence[str], session: Session) -> int | None:
     return states
 
 
-def remember(words: Sequence[str], session: Session, count: int) -> None:
-    """Remember a run that ended with `count` tasks up to date and nothing else to do."""
+def remember(words: Sequence[str], session: Session) -> None:
+    """Remember a run that ended well, if it leaves nothing to do and is certain of what it saw."""
+    count = session.up_to_date
+    if count is None or not session.is_certain:
+        return
     names = session.states.seen()
     variables = session.variables(session.asked_for)
     record = (count, _common(words, session), variables, names, session.states.digest(names))

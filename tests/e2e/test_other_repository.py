@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +357,21 @@ def test_a_missing_c_compiler_is_named_with_a_hint(other: Other, with_c: Path) -
     assert "hint: install no-such-cc, or set go.cc for linux/amd64" in ended.err
     assert "Traceback" not in ended.err
     assert other.build("build:pure").status == 0
+
+
+def test_a_dodo_of_another_project_is_left_alone(workspace: Any, tmp_path: Path) -> None:
+    """The package's commands are in every doit of its environment; they keep to their own."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "dodo.py").write_text("def task_hello():\n    return {'actions': ['echo hello'], 'verbosity': 2}\n")
+    for words in (["run"], ["list"], ["clean"], ["run", "hello"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "doit", *words],
+            cwd=other,
+            env=workspace.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+    assert not (other / "build").exists()
