@@ -12,7 +12,7 @@ import procession_tasks
 
 PACKAGE = Path(procession_tasks.__file__).parent
 LAYERS = ("graph", "image", "rootfs", "golang", "definition")
-LEAVES = ("step", "states", "kept", "files", "process", "errors", "platform")
+LEAVES = ("step", "states", "kept", "files", "process", "interruption", "errors", "platform")
 LONGEST = 60
 
 MODULES = {

@@ -6,45 +6,19 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from procession_tasks import kept, process
+from procession_tasks import kept
 from procession_tasks.errors import BuildError
-from procession_tasks.golang import closure, toolchain
+from procession_tasks.golang import closure
 from procession_tasks.golang.closure import Package
-from procession_tasks.golang.program import Mode, environment, list_command
+from procession_tasks.golang.command import Context, run_go
+from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
-from procession_tasks.states import ABSENT, States
+from procession_tasks.states import ABSENT
 
 _FORMAT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Where and with what Go runs: everything that cannot change a program's bytes."""
-
-    root: Path
-    states: States
-    environment: dict[str, str]
-
-
-def run_go(context: Context, mode: Mode, command: Iterable[str], scratch: Path | None = None) -> process.Finished:
-    """Run a `go` command of this mode in its module's folder.
-
-    `scratch` is where it puts what it needs on the way; whoever gives it removes it, which `go`
-    itself does not when it is killed.  Raises BuildError when the pinned toolchain is not there.
-    """
-    found = toolchain.find(mode.version, context.environment)
-    declared = dict(environment(mode))
-    if mode.workspace:
-        declared["GOWORK"] = os.fspath(context.root / mode.workspace)
-    if scratch:
-        declared["GOTMPDIR"] = os.fspath(scratch)
-    argv = [os.fspath(found.go), *list(command)[1:]]
-    folder = context.root / mode.module
-    return process.run(argv, folder=folder, environment=toolchain.places(context.environment) | declared)
 
 
 class Inputs:

@@ -13,7 +13,8 @@ from procession_tasks.errors import BuildError
 from procession_tasks.states import States
 
 if TYPE_CHECKING:
-    from procession_tasks.golang.inputs import Context, Inputs
+    from procession_tasks.golang.command import Context
+    from procession_tasks.golang.inputs import Inputs
     from procession_tasks.golang.program import Mode
 
 STATE = "build/state"
@@ -46,7 +47,7 @@ class Session:
     @property
     def go(self) -> Context:
         """Where Go runs."""
-        from procession_tasks.golang.inputs import Context  # a run with nothing to do needs no Go
+        from procession_tasks.golang.command import Context  # a run with nothing to do needs no Go
 
         return Context(self.root, self.states, self.environment)
 

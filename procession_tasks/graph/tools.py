@@ -10,7 +10,7 @@ from pathlib import Path
 from procession_tasks import files, process
 from procession_tasks.definition.manifest import canonical, parse_manifest
 from procession_tasks.errors import BuildError
-from procession_tasks.golang.inputs import run_go
+from procession_tasks.golang.command import run_go
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
 from procession_tasks.golang.said import said
 from procession_tasks.graph.actions import FULL_DISK

@@ -1,0 +1,39 @@
+"""Runs the go command: where, with what environment, with which toolchain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from procession_tasks import process
+from procession_tasks.golang import toolchain
+from procession_tasks.golang.program import Mode, environment
+from procession_tasks.states import States
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where and with what Go runs: everything that cannot change a program's bytes."""
+
+    root: Path
+    states: States
+    environment: dict[str, str]
+
+
+def run_go(context: Context, mode: Mode, command: Iterable[str], scratch: Path | None = None) -> process.Finished:
+    """Run a `go` command of this mode in its module's folder.
+
+    `scratch` is where it puts what it needs on the way; whoever gives it removes it, which `go`
+    itself does not when it is killed.  Raises BuildError when the pinned toolchain is not there.
+    """
+    found = toolchain.find(mode.version, context.environment)
+    declared = dict(environment(mode))
+    if mode.workspace:
+        declared["GOWORK"] = os.fspath(context.root / mode.workspace)
+    if scratch:
+        declared["GOTMPDIR"] = os.fspath(scratch)
+    argv = [os.fspath(found.go), *list(command)[1:]]
+    folder = context.root / mode.module
+    return process.run(argv, folder=folder, environment=toolchain.places(context.environment) | declared)
