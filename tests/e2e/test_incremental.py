@@ -229,7 +229,7 @@ def test_an_edit_that_keeps_size_and_mtime_is_seen(again: Any) -> None:
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_edit_made_while_go_compiles_is_seen_by_the_next_build(again: Any, tmp_path: Path, moment: str) -> None:
     source = again.path("services/internal/apionly/api.go")
-    edit = f'[ "$1" = build ] && sed -i s/first/second/ "{source}"'
+    edit = f'[ "$1" = build ] && grep -q first "{source}" && sed -i s/first/second/ "{source}"'
     again.edit("services/internal/apionly/api.go", '"apionly"', '"first"')
     fake_go(again, tmp_path / "go", **{moment: edit})
     again.build()
