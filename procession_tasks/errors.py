@@ -19,7 +19,7 @@ class BuildError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One broken rule at one place of a file.
 

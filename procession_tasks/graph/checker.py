@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from doit.dependency import FileChangedChecker
 
 from procession_tasks.graph.session import session
 from procession_tasks.states import ABSENT
-from procession_tasks.step import Step
+
+if TYPE_CHECKING:
+    from procession_tasks.step import Step
 
 _UNCERTAIN = "an input moved"
 

@@ -20,7 +20,6 @@ from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile
 
 from procession_tasks.graph import selection
-from procession_tasks.graph.actions import interrupt
 from procession_tasks.graph.checker import ContentChecker
 from procession_tasks.graph.lock import exclusive
 from procession_tasks.graph.reporter import BuildReporter, nothing_to_do
@@ -83,6 +82,8 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             sys.stdout.write(nothing_to_do(nothing.count))
             return 0
         except KeyboardInterrupt:
+            from procession_tasks.graph.actions import interrupt  # loaded already if there is work
+
             interrupt()
             sys.stderr.write("interrupted: what was finished is kept, run the same command to go on\n")
             return INTERRUPTED
