@@ -19,17 +19,21 @@ def exclusive(path: Path) -> Iterator[bool]:
     The file stays empty, so that a run with nothing to do writes nothing.  A lock that cannot
     be had at all (a read-only tree) is done without: such a run can only find nothing to do.
     """
+    descriptor = _open(path)
+    try:
+        yield descriptor is not None and _wait(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open(path: Path) -> int | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         sys.stderr.write(f"{path}: going on without the lock: {error.strerror}\n")
-        yield False
-        return
-    try:
-        yield _wait(descriptor)
-    finally:
-        os.close(descriptor)
+        return None
 
 
 def _wait(descriptor: int) -> bool:

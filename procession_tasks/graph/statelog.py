@@ -97,7 +97,7 @@ class StateLog:
         if self._lines is None:
             try:
                 content = self._path.read_bytes()
-            except FileNotFoundError:
+            except OSError:  # what cannot be read is as if it had never been built
                 content = b""
             self._size = len(content)
             self._lines = {}

@@ -63,9 +63,11 @@ def copied(workspace: Any, root: Path) -> Any:
 
 
 def look(workspace: Any, folder: str = "build") -> dict[str, tuple[int, int, int, bytes]]:
-    """What is below a folder, with inode, times and bytes."""
+    """What is below a folder, with inode, times and bytes; Python's cache of dodo.py is Python's."""
     found = {}
     for path in sorted(workspace.path(folder).rglob("*")):
+        if "__pycache__" in path.parts:
+            continue
         stat, name = path.lstat(), str(path.relative_to(workspace.root))
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
         found[name] = (stat.st_ino, stat.st_mtime_ns, stat.st_mode, content)

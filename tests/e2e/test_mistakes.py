@@ -591,3 +591,11 @@ def test_a_module_without_go_mod_is_refused_where_it_is_named(workspace: Any) ->
     assert ended.err.startswith(f"{SETTINGS}:3: tool.procession.go.modules")
     assert "go.mod" in ended.err
     assert written(workspace) == set()
+
+
+def test_a_file_where_the_state_belongs_is_named(workspace: Any) -> None:
+    workspace.write("build/state", "not a folder\n")
+    ended = workspace.doit()
+    assert ended.status == FAILED
+    assert "build/state/inputs: Not a directory" in ended.err
+    assert "Traceback" not in ended.err
