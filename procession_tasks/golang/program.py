@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -99,15 +100,16 @@ def batch_command(programs: Sequence[Program], folder: str) -> tuple[str, ...]:
 def batches(programs: Sequence[Program]) -> list[list[Program]]:
     """Split programs of one mode into as few `go build` runs as give the bytes of one run each.
 
-    Programs that Go names alike cannot share a run, nor one package linked in two ways; without
-    -trimpath Go records the linker's flags in the program, so there each set of flags is a run.
+    Programs that Go names alike, or in a way not known here, cannot share a run, nor one package
+    linked in two ways; without -trimpath Go records the linker's flags in the program, so there
+    each set of flags is a run.
     """
     runs: list[list[Program]] = []
     for program in programs:
         for run in runs:
             names = {go_name(other) for other in run}
             same_flags = program.mode.trimpath or program.ldflags == run[0].ldflags
-            if go_name(program) not in names and same_flags:
+            if go_name(program) not in {"", *names} and "" not in names and same_flags:
                 run.append(program)
                 break
         else:
@@ -116,15 +118,13 @@ def batches(programs: Sequence[Program]) -> list[list[Program]]:
 
 
 def go_name(program: Program) -> str:
-    """Return the name Go gives a program: the last element of its import path.
+    """Return the name Go gives a program: the last element of its package.
 
-    A major version suffix is not a name (``example.com/tool/v2`` is ``tool``), and ``.`` is
-    named by the module, so that such a package cannot be told apart and stands for itself.
+    Empty where the name comes from the rest of the import path, which is not known here: ``.``,
+    and an element that may be a major version (``example.com/tool/v2`` is ``tool``).
     """
-    parts = [part for part in program.package.split("/") if part != "."]
-    if len(parts) > 1 and parts[-1].startswith("v") and parts[-1][1:].isdigit():
-        parts.pop()
-    return parts[-1] if parts else ""
+    name = posixpath.basename(posixpath.normpath(program.package))
+    return "" if name == "." or re.fullmatch(r"v[0-9]+", name) else name
 
 
 def _build(mode: Mode) -> tuple[str, ...]:

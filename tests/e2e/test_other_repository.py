@@ -375,3 +375,19 @@ def test_a_dodo_of_another_project_is_left_alone(workspace: Any, tmp_path: Path)
         )
         assert ended.returncode == 0, ended.stderr
     assert not (other / "build").exists()
+
+
+@pytest.mark.slow
+def test_programs_that_go_names_in_its_own_way_are_built_with_the_others(workspace: Any) -> None:
+    """The module's root is named by the module, and v2 may be a version or a name."""
+    for name, folder in (("root", "."), ("versioned", "./cmd/v2"), ("first", "./cmd/v1")):
+        workspace.add_service(name)
+        main = workspace.read(f"services/cmd/{name}/main.go")
+        workspace.write(f"services/{folder}/main.go", main)
+        workspace.edit(f"deploy/aci/{name}/image.yaml", f"./cmd/{name}", folder)
+    workspace.build()
+    for name in ("api", "iam", "root", "versioned", "first"):
+        said = subprocess.run(
+            [workspace.path(f"build/bin/linux-amd64/{name}")], capture_output=True, text=True, check=True
+        )
+        assert f"{name}only" in said.stderr
