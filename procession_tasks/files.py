@@ -15,12 +15,12 @@ _CHUNK = 256 * 1024
 
 
 @contextlib.contextmanager
-def atomic(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
+def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a new file that gets its final name only when the block ends well.
 
     Makes parent folders.  On any error, Ctrl-C included, nothing is left behind and what had
     the name before stays.  A killed run leaves at most a ``.part`` file beside it, which the
-    next one overwrites.  `durable` also survives a power cut.
+    next one overwrites.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
@@ -28,9 +28,6 @@ def atomic(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     try:
         with naming(path), temporary.open("xb") as stream:  # "x" writes through no link
             yield stream
-            if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -48,9 +45,9 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def write(path: Path, content: bytes, *, durable: bool = False) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write a whole file under its final name, or not at all."""
-    with atomic(path, durable=durable) as stream:
+    with atomic(path) as stream:
         stream.write(content)
 
 

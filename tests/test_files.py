@@ -35,7 +35,7 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path, error: type[BaseExcept
 
 def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / ".file.part").write_bytes(b"a longer piece from before")
-    files.write(tmp_path / "file", b"new", durable=True)
+    files.write(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["file"]
 

@@ -31,7 +31,7 @@ func program(app App, err error) Program {
 
 func newTestApp(handler http.HandlerFunc) App {
 	routes := http.NewServeMux()
-	routes.HandleFunc("GET /work/{id}", handler)
+	routes.HandleFunc("GET /jobs/{id}", handler)
 	return App{Handler: httpjson.Router(routes), Ready: func(context.Context) error { return nil }}
 }
 
@@ -159,12 +159,12 @@ func TestPaths(t *testing.T) {
 	s.stopping.Store(true)
 	expect("/readyz", 503, "stopping")
 	expect("/healthz", 200, `"ok"`)
-	expect("/work/1", 418, "")
-	expect("/work/2", 418, "")
+	expect("/jobs/1", 418, "")
+	expect("/jobs/2", 418, "")
 	expect("/nowhere", 404, `"not_found"`)
-	expect("/metrics", 200, `procession_http_requests_total{route="GET /work/{id}",code="418"} 2`)
+	expect("/metrics", 200, `procession_http_requests_total{route="GET /jobs/{id}",code="418"} 2`)
 	expect("/metrics", 200, `procession_http_requests_total{route="unmatched",code="404"} 1`)
-	expect("/metrics", 200, `procession_http_request_duration_seconds_count{route="GET /work/{id}"} 2`)
+	expect("/metrics", 200, `procession_http_request_duration_seconds_count{route="GET /jobs/{id}"} 2`)
 }
 
 // runServer runs a server and returns its address, a function to stop it and its result.
@@ -202,7 +202,7 @@ func TestStopWaitsForRequestsAndTasks(t *testing.T) {
 	address, stop, result := runServer(t, app, 5*time.Second)
 	answer := make(chan string, 1)
 	go func() {
-		response, err := http.Get("http://" + address + "/work/1")
+		response, err := http.Get("http://" + address + "/jobs/1")
 		if err != nil {
 			answer <- err.Error()
 			return
@@ -233,7 +233,7 @@ func TestStopIsBounded(t *testing.T) {
 	})
 	address, stop, result := runServer(t, app, 50*time.Millisecond)
 	go func() {
-		if response, err := http.Get("http://" + address + "/work/1"); err == nil {
+		if response, err := http.Get("http://" + address + "/jobs/1"); err == nil {
 			response.Body.Close()
 		}
 	}()
