@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -47,6 +48,13 @@ platforms: [linux/amd64, linux/arm64]
 accounts:
   users: [{{name: app, uid: 65532, gid: 65532}}]
 """
+
+
+def shortened(content: bytes) -> bytes:
+    """The content, or what identifies it where a difference of two would fill the screen."""
+    if len(content) <= 16 * 1024:
+        return content
+    return f"{len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}".encode()
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ class Workspace:
         return self.path(f"build/aci/{name}-1.0.0-{platform}.aci")
 
     def files(self, *folders: str) -> dict[str, bytes]:
-        """What the folders hold now, by path, links as their text."""
+        """What the folders hold now, by path: links as their text, large files as their digest."""
         found = {}
         for folder in folders:
             for path in sorted(self.path(folder).rglob("*")):
@@ -133,7 +141,7 @@ class Workspace:
                 if path.is_symlink():
                     found[name] = os.readlink(path).encode()
                 elif path.is_file():
-                    found[name] = path.read_bytes()
+                    found[name] = shortened(path.read_bytes())
         return found
 
 
