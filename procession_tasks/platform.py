@@ -1,4 +1,4 @@
-"""The platforms images are built for, in the names of Go and of appc."""
+"""The platforms images are built for, in the names of Go, of appc and of Debian."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _APPC = {
     ("linux", "ppc64le"): ("linux", "ppc64le"),
     ("linux", "s390x"): ("linux", "s390x"),
 }
+# Go's arch -> Debian's architecture (dpkg's cputable and tupletable), where the two differ.
+_DEBIAN = {"386": "i386", "arm": "armhf", "ppc64le": "ppc64el"}
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
@@ -49,6 +51,11 @@ class Platform:
         """The labels os and arch of an ACI for this platform."""
         appc_os, appc_arch = _APPC[self.os, self.arch]
         return (("os", appc_os), ("arch", appc_arch))
+
+    @property
+    def debian(self) -> str:
+        """The architecture of this platform's Debian packages."""
+        return _DEBIAN.get(self.arch, self.arch)
 
 
 def known() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from procession_tasks.definition.manifest import ImageManifest, parse_manifest
-from procession_tasks.definition.model import IMAGE_FILE, GoBinary, ImageFile, Project
+from procession_tasks.definition.model import IMAGE_FILE, STANDARD_ACCOUNTS, GoBinary, ImageFile, Project
 from procession_tasks.definition.shape import InvalidError, Report, did_you_mean
 from procession_tasks.definition.yamlfile import Node, parse_yaml
 from procession_tasks.errors import BuildError, DefinitionError, Problem
@@ -23,7 +23,7 @@ class Image:
     """A whole, checked definition.
 
     `folder` is relative to the repository; every program of `file.go` has its module, tags and
-    flags filled in from the project, with {version} replaced.
+    flags filled in from the project, with {version} replaced; `file.debian` has its suites.
     """
 
     name: str
@@ -89,7 +89,10 @@ def load_image(root: Path, project: Project, name: str) -> Image:
     if problems:
         raise DefinitionError(problems)
     programs = tuple(_complete(binary, project, manifest) for binary in image.go)
-    return Image(name, folder, manifest, dataclasses.replace(image, go=programs))
+    packages = image.debian
+    if packages is not None and packages.suites is None:
+        packages = dataclasses.replace(packages, suites=project.debian.suites)
+    return Image(name, folder, manifest, dataclasses.replace(image, go=programs, debian=packages))
 
 
 def _read(root: Path, file: str) -> bytes:
@@ -131,7 +134,10 @@ def _check_modules(root: Path, project: Project, image: ImageFile, node: Node, r
     """Check that every program's module is one of the project's and holds its package."""
     for binary, (place, key) in zip(image.go, _go_nodes(node), strict=True):
         modules = project.go.modules
-        if binary.module is None and len(modules) > 1:
+        if not modules:
+            hint = 'add [tool.procession.go] with version = "1.27.3"'
+            report.add(place, key, "must go with the settings of Go in pyproject.toml", hint=hint)
+        elif binary.module is None and len(modules) > 1:
             report.add(place, f"{key}.module", "must say which module", None, "one of: " + ", ".join(modules))
         elif binary.module is not None and binary.module not in modules:
             hint = did_you_mean(binary.module, modules) or "modules: " + ", ".join(modules)
@@ -157,6 +163,8 @@ def _packages_beside(module: Path, package: str) -> list[str]:
 def _go_nodes(node: Node) -> Iterator[tuple[Node, str]]:
     """Find the node and the dotted key of each program."""
     go = _child(node, "go")
+    if go is node:
+        return
     if go.kind == "list":
         yield from ((item, f"go[{i}]") for i, item in enumerate(go.value))
     else:
@@ -174,7 +182,7 @@ def _between(rootfs: Path, folder: str, manifest: ImageManifest, image: ImageFil
     if manifest.app is None:
         return
     yield from _check_user(place, manifest, rootfs, image)
-    if manifest.app.exec and not _holds(rootfs, image, manifest.app.exec[0]):
+    if manifest.app.exec and image.debian is None and not _holds(rootfs, image, manifest.app.exec[0]):
         programs = ["/" + binary.binary for binary in image.go]
         rule = "must be a program that the image holds, by its absolute path"
         hint = did_you_mean(manifest.app.exec[0], programs) or "programs: " + ", ".join(programs)
@@ -195,6 +203,8 @@ def _check_labels(place: str, manifest: ImageManifest, image: ImageFile) -> Iter
 def _check_user(place: str, manifest: ImageManifest, rootfs: Path, image: ImageFile) -> Iterable[Problem]:
     user = manifest.app.user if manifest.app else ""
     names = [account.name for account in image.accounts.users]
+    if image.debian is not None:
+        names += [user.name for user in STANDARD_ACCOUNTS.users]
     named = not (user.isdigit() or user.startswith("/"))
     if named and user not in names and not (rootfs / "etc/passwd").exists():
         rule = "must be a number, or a user under accounts in image.yaml"

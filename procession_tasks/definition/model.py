@@ -39,6 +39,7 @@ IMAGE_PATH = Text(
 )
 FOLDER = Text("must be a relative folder of the repository", r"(?!/)[^\x00-\x1f]+", convert=posixpath.normpath)
 PLATFORM = Choice(known(), convert=Platform.parse)
+_URL = Text("must be a URL", r"(https?|file)://[^\s]+", hint="such as http://mirror.example/debian")
 _ENV_NAME = Text("must be the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
 _VALUE = Text("must be a string (quote it)", r"[^\x00]*")
 _FLAGS = Text("must be a string of flags", r"[^\x00\n]*")
@@ -52,6 +53,15 @@ _PACKAGE = Text(
 )
 _MODE = Text("must be an octal mode in quotes", r"[0-7]{3,4}", 'such as "0755"', convert=lambda text: int(text, 8))
 _ID = Integer(0, _ID_LIMIT)
+_DEBIAN_PACKAGE = Text("must be the name of a Debian package", r"[a-z0-9][a-z0-9+.-]+", hint="such as etcd-server")
+_SUITE = Text("must be the name of a suite", r"[a-z0-9][a-z0-9./-]*", hint="such as bookworm")
+PATTERN = Text(
+    "must be a pattern of paths relative to the image's root, without . and .. and double slashes",
+    r"(?!/)(?!.*//)(?!(.*/)?\.\.?(/|$))[^\x00-\x1f]*[^\x00-\x1f/]",
+    hint="such as usr/share/man, or usr/share/doc/**/*.gz",
+)
+# What is found wrong with packages that do not fit together, and can be accepted with a reason.
+WAIVABLE = ("clash", "copyright", "library", "link", "script")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,11 @@ class Accounts:
 
 
 NO_ACCOUNTS = Accounts()
+# What Debian's base-passwd would have put there, as far as a server needs it; only with packages.
+STANDARD_ACCOUNTS = Accounts(
+    (User("root", 0, 0, "/root", comment="root"), User("nobody", 65534, 65534, comment="nobody")),
+    (Group("root", 0), Group("nogroup", 65534)),
+)
 
 
 def _check_accounts(accounts: Accounts) -> Iterable[Finding]:
@@ -173,6 +188,38 @@ def _check_path(path: Path) -> Iterable[Finding]:
 
 
 DEFAULT_PLATFORMS = (Platform("linux", "amd64"),)
+_SUITES = Listing(_SUITE, at_least=1)
+_PATTERNS = Listing(PATTERN)
+_REASON = Text("must be a reason, in words", r"\s*\S[\s\S]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Debian:
+    """The packages of an image and what becomes of them."""
+
+    packages: tuple[str, ...] = key(Listing(_DEBIAN_PACKAGE, at_least=1), "packages, whose dependencies come with them")
+    omit: tuple[tuple[str, str], ...] = key(
+        Table(_DEBIAN_PACKAGE, _REASON), "dependencies to leave out, each with its reason", default=()
+    )
+    prune: tuple[str, ...] = key(
+        _PATTERNS, "patterns of paths to leave out; one that matches a folder takes all below it", default=()
+    )
+    keep: tuple[str, ...] = key(_PATTERNS, "patterns of paths to keep, whatever prune says", default=())
+    suites: tuple[str, ...] | None = key(_SUITES, "the suites that packages are chosen from", default=None)
+    waive: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = key(
+        Table(Choice(WAIVABLE), Table(Text("must be what the message names"), _REASON)),
+        "findings to accept, by rule and subject, each with its reason",
+        default=(),
+    )
+
+
+def _check_debian(debian: Debian) -> Iterable[Finding]:
+    for field, names in (("packages", debian.packages), ("prune", debian.prune), ("keep", debian.keep)):
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield field, "must name each once", name, None
+    for name, _ in debian.omit:
+        if name in debian.packages:
+            yield "omit", "must not omit what packages asks for", name, "remove it from one of the two"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +227,11 @@ class ImageFile:
     """What image.yaml says: how an image's content comes about."""
 
     go: tuple[GoBinary, ...] = key(
-        Listing(Record(GoBinary, _check_binary), at_least=1, or_one=True), "the Go program, or a list of them"
+        Listing(Record(GoBinary, _check_binary), at_least=1, or_one=True),
+        "the Go program, or a list of them",
+        default=(),
     )
+    debian: Debian | None = key(Record(Debian, _check_debian), "Debian packages", default=None)
     platforms: tuple[Platform, ...] = key(
         Listing(PLATFORM, at_least=1), "what the image is built for", default=DEFAULT_PLATFORMS
     )
@@ -200,7 +250,7 @@ def _check_image(image: ImageFile) -> Iterable[Finding]:
         yield "go", "must give each program its own name under build/bin", name, "set output: on one of them"
 
 
-IMAGE_FILE = Record(ImageFile, _check_image)
+IMAGE_FILE = Record(ImageFile, _check_image, any_of=("go", "debian"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +273,37 @@ class GoSettings:
     )
 
 
+NO_GO = GoSettings("", ())
+
+
+@dataclass(frozen=True, slots=True)
+class DebianSettings:
+    """The ``[tool.procession.debian]`` table: where packages come from, and defaults of every image."""
+
+    suites: tuple[str, ...] = key(_SUITES, "the suites that packages are chosen from", default=("bookworm",))
+    mirror: str | None = key(_URL, "where repositories are, on machines whose apt does not say it", default=None)
+    snapshot: str | None = key(_URL, "where packages are that the mirror has no more", default=None)
+    keyring: str = key(
+        Text("must be the absolute path of a keyring", r"/[^\x00-\x1f]+"),
+        "the keys that may sign",
+        default="/usr/share/keyrings/debian-archive-keyring.gpg",
+    )
+    expired: str = key(
+        Choice(("refuse", "warn")), "what becomes of an index that is past its Valid-Until date", default="refuse"
+    )
+    prune: tuple[str, ...] = key(_PATTERNS, "patterns of paths to leave out of every image", default=())
+    keep: tuple[str, ...] = key(_PATTERNS, "patterns of paths to keep in every image", default=())
+
+
+NO_DEBIAN = DebianSettings()
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """The ``[tool.procession]`` table of pyproject.toml."""
 
-    go: GoSettings = key(Record(GoSettings), "the Go toolchain and defaults")
+    go: GoSettings = key(Record(GoSettings), "the Go toolchain and defaults", default=NO_GO)
+    debian: DebianSettings = key(Record(DebianSettings), "Debian packages, and defaults", default=NO_DEBIAN)
     definitions: str = key(FOLDER, "the folder of the image definitions", default="deploy/aci")
 
 

@@ -162,10 +162,12 @@ class Record:
     """A mapping with fixed keys, as an instance of a dataclass whose fields were made by `key`.
 
     `check` sees a record whose fields are all well-formed and yields what is wrong between them.
+    Of the keys in `any_of` at least one must be given.
     """
 
     cls: type
     check: Callable[[Any], Iterable[Finding]] = lambda _record: ()
+    any_of: tuple[str, ...] = ()
 
     def read(self, node: Node, key: str, report: Report) -> Any:
         if node.kind != "mapping":
@@ -178,6 +180,14 @@ class Record:
         for name in fields.keys() - lines.keys() - misspelt:
             if fields[name].default is dataclasses.MISSING:
                 report.add(node, _join(key, name), "must be given", hint=f"add {name}: {fields[name].metadata['doc']}")
+        if self.any_of and not lines.keys() & {*self.any_of} and not misspelt & {*self.any_of}:
+            first = self.any_of[0]
+            report.add(
+                node,
+                _join(key, first),
+                "must be given, or " + " or ".join(self.any_of[1:]),
+                hint=f"add {first}: {fields[first].metadata['doc']}",
+            )
         if len(report.problems) > before:
             raise InvalidError
         record = self.cls(**values)
@@ -204,7 +214,7 @@ class Record:
 
     def schema(self) -> Json:
         fields = _fields(self.cls)
-        return {
+        described: Json = {
             "type": "object",
             "additionalProperties": False,
             "required": sorted(name for name, field in fields.items() if field.default is dataclasses.MISSING),
@@ -213,6 +223,9 @@ class Record:
                 for name, field in fields.items()
             },
         }
+        if self.any_of:
+            described["anyOf"] = [{"required": [name]} for name in self.any_of]
+        return described
 
 
 def key(shape: Shape, doc: str, *, default: Any = dataclasses.MISSING) -> Any:

@@ -53,7 +53,7 @@ DEFINITIONS: dict[str, tuple[Edit, str]] = {
     ),
     "a key that looks like none": (
         append(YAML, "zzz: 1\n"),
-        f"{YAML}:7: zzz: must be a known key\n  hint: known keys: go, platforms, accounts, paths\n",
+        f"{YAML}:7: zzz: must be a known key\n  hint: known keys: go, debian, platforms, accounts, paths\n",
     ),
     "a misspelt key of the manifest": (
         typo(MANIFEST, "labels", "lables"),
@@ -212,7 +212,7 @@ DEFINITIONS: dict[str, tuple[Edit, str]] = {
     ),
     "a setting of no known name": (
         append(SETTINGS, "[tool.procession.zzz]\n"),
-        f"{SETTINGS}:4: tool.procession.zzz: must be a known key\n  hint: known keys: go, definitions\n",
+        f"{SETTINGS}:4: tool.procession.zzz: must be a known key\n  hint: known keys: go, debian, definitions\n",
     ),
     "a version of Go that is a number": (
         replace(SETTINGS, '"1.27.3"', "1.27"),
