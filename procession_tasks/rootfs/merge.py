@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from procession_tasks.errors import BuildError
+from procession_tasks.rootfs.content import Content
 from procession_tasks.rootfs.tree import Entry
 
 _LINK_LIMIT = 40  # what Linux follows before it calls a path a loop (path_resolution(7))
@@ -21,15 +22,17 @@ _LINK_LIMIT = 40  # what Linux follows before it calls a path a loop (path_resol
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A path of the image and where its bytes are: a file, or the bytes themselves.
+    """A path of the image and where its bytes are: a file, a range of one, or the bytes themselves.
 
     `entry` lacks size and digest, which are known once the bytes were read.  `origin` names
-    what claims the path, for messages.
+    what claims the path, for messages.  `owner` is the part of the image that the path counts
+    for: a package's name, ``rootfs``, ``go``, ``accounts`` or ``paths``.
     """
 
     entry: Entry
     origin: str
-    content: Path | bytes | None = None
+    content: Content = None
+    owner: str = "rootfs"
 
 
 def folder_sources(folder: Path, origin: str) -> Iterator[Source]:
@@ -90,8 +93,8 @@ def merge(sources: Iterable[Source]) -> dict[str, Source]:
                 f"/{path}: must have one source, got {earlier.origin} ({earlier.entry.type})"
                 f" and {source.origin} ({source.entry.type})"
             )
-    merged = _with_parents(merged)
-    problems += _misplaced(merged)
+    merged = with_parents(merged)
+    problems += misplaced(merged)
     problems += _bad_links(merged)
     if problems:
         raise BuildError("\n".join(sorted(problems)))
@@ -106,7 +109,7 @@ def override(merged: Mapping[str, Source], path: str, mode: int | None, uid: int
     source = merged.get(path)
     if source is None or source.entry.type != "file":
         hint = "put the file in rootfs/, or declare a directory or symlink"
-        raise BuildError(f"{origin}: must be a file of rootfs/ or a program, got /{path}", hint=hint)
+        raise BuildError(f"{origin}: must be a file of rootfs/ or a package, or a program, got /{path}", hint=hint)
     entry = dataclasses.replace(source.entry, mode=source.entry.mode if mode is None else mode, uid=uid, gid=gid)
     return dataclasses.replace(source, entry=entry)
 
@@ -123,22 +126,24 @@ def _agree(earlier: Source, later: Source) -> bool:
 
 def _bytes(source: Source) -> bytes | None:
     """Read a source's content; None for a program that is not built yet, which agrees with nothing."""
-    if not isinstance(source.content, Path):
-        return source.content
-    return source.content.read_bytes() if source.content.exists() else None
+    if isinstance(source.content, Path):
+        return source.content.read_bytes() if source.content.exists() else None
+    return source.content if isinstance(source.content, bytes) else None
 
 
-def _with_parents(merged: Mapping[str, Source]) -> dict[str, Source]:
+def with_parents(merged: Mapping[str, Source]) -> dict[str, Source]:
+    """Add the folders that paths imply; they belong to root."""
     complete = dict(merged)
     for path, source in merged.items():
         parent = posixpath.dirname(path)
         while parent and parent not in complete:
-            complete[parent] = Source(Entry(parent, "directory", 0o755), source.origin)
+            complete[parent] = Source(Entry(parent, "directory", 0o755), source.origin, owner=source.owner)
             parent = posixpath.dirname(parent)
     return complete
 
 
-def _misplaced(merged: Mapping[str, Source]) -> Iterator[str]:
+def misplaced(merged: Mapping[str, Source]) -> Iterator[str]:
+    """Tell of each path below something that is no folder."""
     for path, source in merged.items():
         parent = merged.get(posixpath.dirname(path))
         if parent is not None and parent.entry.type != "directory":

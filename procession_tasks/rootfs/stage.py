@@ -10,19 +10,19 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from procession_tasks import files, interruption
+from procession_tasks import files
 from procession_tasks.definition.model import Accounts, ImageFile
 from procession_tasks.definition.model import Path as DeclaredPath
 from procession_tasks.errors import BuildError
 from procession_tasks.rootfs.accounts import account_files
+from procession_tasks.rootfs.content import check, chunks
 from procession_tasks.rootfs.merge import Source, folder_sources, merge, override
-from procession_tasks.rootfs.tree import Entry, dump, ordered
+from procession_tasks.rootfs.tree import Entry, dump, dump_owners, ordered
 
 FORMAT = 1
-_CHUNK = 1024 * 1024
 
 
 def declared_sources(image: ImageFile, definition: str, rootfs: Path) -> dict[str, Source]:
@@ -42,32 +42,57 @@ def image_sources(
 ) -> dict[str, Source]:
     """Merge everything an image holds; `programs` are pairs of image path and built file."""
     paths = tuple(paths)
-    built = (Source(Entry(path, "file", 0o755), f"{definition}/image.yaml: go", file) for path, file in programs)
-    merged = merge([*_sources(accounts, paths, definition, rootfs), *built])
+    return with_modes(definition_sources(accounts, paths, definition, rootfs, programs), paths, definition)
+
+
+def definition_sources(
+    accounts: Accounts,
+    paths: Iterable[DeclaredPath],
+    definition: str,
+    rootfs: Path,
+    programs: Iterable[tuple[str, Path]],
+) -> dict[str, Source]:
+    """Merge what a definition brings, as `image_sources`, but for the modes of files that it declares."""
+    origin = f"{definition}/image.yaml: go"
+    built = (Source(Entry(path, "file", 0o755), origin, file, "go") for path, file in programs)
+    return merge([*_sources(accounts, paths, definition, rootfs), *built])
+
+
+def with_modes(merged: Mapping[str, Source], paths: Iterable[DeclaredPath], definition: str) -> dict[str, Source]:
+    """Give files the modes and owners that are declared for them; raises BuildError where there is no file."""
+    sources, problems = dict(merged), []
     for path in paths:
         if path.type == "file":
-            origin = f"{definition}/image.yaml: paths"
-            merged[path.path] = override(merged, path.path, path.mode, path.uid, path.gid, origin)
-    return merged
+            try:
+                origin = f"{definition}/image.yaml: paths"
+                sources[path.path] = override(merged, path.path, path.mode, path.uid, path.gid, origin)
+            except BuildError as error:
+                problems.append(str(error))
+    if problems:
+        raise BuildError("\n".join(sorted(problems)))
+    return sources
 
 
-def stage(sources: dict[str, Source], tree: Path, listing: Path) -> None:
+def stage(sources: Mapping[str, Source], tree: Path, listing: Path, owners: Path | None = None) -> None:
     """Copy the sources into a new tree, put it in place of the old one, then write its list.
 
-    The list appears last: a tree without one is not finished.  Raises BuildError for a file
-    that cannot be read.
+    `owners` is where to write what each path came with.  The list appears last: a tree without
+    one is not finished.  Raises BuildError for a file that cannot be read, and for one of the
+    store that is not what was unpacked.
     """
     listing.unlink(missing_ok=True)
     part = tree.with_name(f".{tree.name}.part")
     remove_tree(part)
     part.mkdir(parents=True)
     try:
-        entries = [_place(source, part) for source in _in_order(sources)]
+        entries = [_place(source, os.fspath(part)) for source in _in_order(sources)]
         remove_tree(tree)
         part.rename(tree)
     except BaseException:
         remove_tree(part)
         raise
+    if owners is not None:
+        files.write(owners, dump_owners({path: source.owner for path, source in sources.items()}))
     files.write(listing, dump(entries))
 
 
@@ -83,55 +108,45 @@ def _sources(accounts: Accounts, paths: Iterable[DeclaredPath], definition: str,
     yield from folder_sources(rootfs, f"{definition}/rootfs")
     origin = f"{definition}/image.yaml: accounts"
     for name, content in account_files(accounts).items():
-        yield Source(Entry(name, "file", 0o644), origin, content)
+        yield Source(Entry(name, "file", 0o644), origin, content, "accounts")
     origin = f"{definition}/image.yaml: paths"
     for path in paths:
         if path.type == "symlink":
-            yield Source(Entry(path.path, "symlink", 0o777, path.uid, path.gid, link=path.target or ""), origin)
+            entry = Entry(path.path, "symlink", 0o777, path.uid, path.gid, link=path.target or "")
+            yield Source(entry, origin, owner="paths")
         elif path.type == "directory":
             mode = 0o755 if path.mode is None else path.mode
-            yield Source(Entry(path.path, "directory", mode, path.uid, path.gid), origin)
+            yield Source(Entry(path.path, "directory", mode, path.uid, path.gid), origin, owner="paths")
 
 
-def _in_order(sources: dict[str, Source]) -> Iterator[Source]:
+def _in_order(sources: Mapping[str, Source]) -> Iterator[Source]:
     for entry in ordered(source.entry for source in sources.values()):
         yield sources[entry.path]
 
 
-def _place(source: Source, tree: Path) -> Entry:
+def _place(source: Source, tree: str) -> Entry:
     """Put one path into the tree, whose parents are there and are folders."""
-    entry, target = source.entry, tree / source.entry.path
+    entry, target = source.entry, f"{tree}/{source.entry.path}"
     if entry.type == "directory":
-        target.mkdir(mode=0o755)
-        target.chmod(0o755)
+        os.mkdir(target, mode=0o755)
+        os.chmod(target, 0o755)  # noqa: S103  # whatever the umask; owners and modes are the list's affair
     elif entry.type == "symlink":
-        target.symlink_to(entry.link)
+        os.symlink(entry.link, target)
+    elif entry.type == "hardlink":
+        os.link(f"{tree}/{entry.link}", target, follow_symlinks=False)
     else:
         size, digest = _copy(source, target)
-        target.chmod(0o755 if entry.mode & 0o100 else 0o644)
+        check(source.content, digest, source.origin)
         return dataclasses.replace(entry, size=size, digest=digest)
     return entry
 
 
-def _copy(source: Source, target: Path) -> tuple[int, str]:
+def _copy(source: Source, target: str) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    with files.naming(target), target.open("xb") as out:
-        for chunk in _chunks(source):
+    with files.naming(Path(target)), open(target, "xb") as out:
+        os.fchmod(out.fileno(), 0o755 if source.entry.mode & 0o100 else 0o644)
+        for chunk in chunks(source.content, source.origin):
             out.write(chunk)
             digest.update(chunk)
             size += len(chunk)
     return size, digest.hexdigest()
-
-
-def _chunks(source: Source) -> Iterator[bytes]:
-    if not isinstance(source.content, Path):
-        yield source.content or b""
-        return
-    try:
-        descriptor = os.open(source.content, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise BuildError(f"{source.origin}: cannot be read: {error.strerror}") from None
-    with open(descriptor, "rb", buffering=0) as stream:
-        while chunk := stream.read(_CHUNK):
-            interruption.check()
-            yield chunk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -69,6 +69,18 @@ def parse(text: bytes) -> tuple[Entry, ...]:
         except (ValueError, IndexError) as error:
             raise ValueError(f"line {number}: not an entry of a file list") from error
     return tuple(entries)
+
+
+def dump_owners(owners: Mapping[str, str]) -> bytes:
+    """Render an `.owners` list: ``owner path``, one line a path, in the order and escapes of `dump`."""
+    lines = sorted((path.encode("utf-8", "surrogateescape"), path, owner) for path, owner in owners.items())
+    return b"".join(_escape(owner) + b" " + _escape(path) + b"\n" for _, path, owner in lines)
+
+
+def parse_owners(text: bytes) -> dict[str, str]:
+    """Read what `dump_owners` wrote: by path, what it came with."""
+    pairs = (line.split(b" ") for line in text.split(b"\n")[:-1])
+    return {_unescape(path): _unescape(owner) for owner, path in pairs}
 
 
 def _line(entry: Entry) -> bytes:

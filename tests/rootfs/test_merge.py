@@ -227,5 +227,5 @@ def test_a_declared_file_gets_its_mode_and_owner_and_keeps_its_bytes() -> None:
 @pytest.mark.parametrize("path", ["etc", "etc/other", "etc/link"])
 def test_a_declared_file_that_is_none_is_refused(path: str) -> None:
     merged = merge([source("etc/key"), link("etc/link", "key")])
-    with pytest.raises(BuildError, match=rf"must be a file of rootfs/ or a program, got /{path}"):
+    with pytest.raises(BuildError, match=rf"must be a file of rootfs/ or a package, or a program, got /{path}"):
         override(merged, path, 0o600, 0, 0, "image.yaml: paths")
