@@ -18,7 +18,6 @@ from procession_tasks.graph.session import Session
 from procession_tasks.interruption import InterruptedWorkError
 from procession_tasks.step import Step
 
-_TOOLS = "procession_tasks.graph.tools"
 FULL_DISK = "make room on the disk, then run the build again"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PATIENCE_S = 5.0
@@ -27,8 +26,9 @@ _busy = 0
 
 
 def tool(name: str, *arguments: Any) -> Callable[[], Any]:
-    """Call a function of `tools` later: what it needs is imported when there is work to do."""
-    return lambda: getattr(importlib.import_module(_TOOLS), name)(*arguments)
+    """Call a function of this package later, such as ``tools.pack``: what it needs is imported when there is work."""
+    module, _, function = name.partition(".")
+    return lambda: getattr(importlib.import_module(f"procession_tasks.graph.{module}"), function)(*arguments)
 
 
 def interrupt() -> None:

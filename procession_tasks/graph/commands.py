@@ -6,6 +6,7 @@ import contextlib
 import functools
 import getopt
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from doit.cmd_run import Run as DoitRun
 from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile
 
+from procession_tasks.errors import BuildError
 from procession_tasks.graph import selection
 from procession_tasks.graph.checker import ContentChecker
 from procession_tasks.graph.lock import exclusive
@@ -127,6 +129,47 @@ class Run(Located, DoitRun):  # type: ignore[misc]
         return FAILED if status == BUG and not during.bug else status
 
 
+class Lock(Run):
+    """Chooses packages anew as `run lock:IMAGE` does; with --check it only says whether that is needed."""
+
+    name = "lock"
+    doc_purpose = "choose the packages of images anew and pin them, or check the pins"
+    doc_usage = "[IMAGE ...]"
+    cmd_options = (
+        *DoitRun.cmd_options,
+        {
+            "name": "check",
+            "long": "check",
+            "type": bool,
+            "default": False,
+            "help": "change nothing, say whether locks and definitions agree",
+        },
+    )
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        names = [word.removeprefix("lock:") for word in args]
+        if not params["check"]:
+            return super().execute(params, [f"lock:{name}" for name in names] or ["lock"])
+        self.loader.setup(params)
+        return self._check(names)
+
+    @staticmethod
+    def _check(names: list[str]) -> int:
+        from procession_tasks.graph.definitions import definitions  # a run with nothing to do has none
+
+        declared = definitions(session())
+        try:
+            known = declared.image_names()
+            if unknown := sorted({*names} - {*known}):
+                sys.stderr.write(f"doit: must be an image, got {unknown[0]!r}\n  hint: images are {', '.join(known)}\n")
+                return USAGE
+            sys.stdout.writelines(f"{file}: ok\n" for file in declared.checked_locks(names or known))
+        except BuildError as error:
+            sys.stderr.write(f"{error}\n")
+            return DEFINITION
+        return 0
+
+
 class List(Located, DoitList):  # type: ignore[misc]
     """Lists tasks; with --deps, the sources behind a list of inputs too."""
 
@@ -227,13 +270,27 @@ def _options_first(words: list[str], parser: Any) -> list[str]:
 
 
 def sources_of(task: Any) -> list[str]:
-    """List the files behind the list of inputs that a task makes or depends on."""
-    paths = []
-    for listing in sorted(path for path in (*task.targets, *task.file_dep) if path.endswith(".inputs")):
-        with contextlib.suppress(OSError):  # nothing is listed before the first build
-            lines = Path(listing).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-            paths += [path for _, found, path in (line.partition("  ") for line in lines) if found]
-    return paths
+    """List the files or packages behind the lists that a task makes or depends on."""
+    found: list[str] = []
+    for path in sorted({*task.targets, *task.file_dep}):
+        read = _LISTS.get(os.path.splitext(path)[1])
+        with contextlib.suppress(OSError, ValueError):  # nothing is listed before the first build
+            found += read(Path(path).read_bytes()) if read else []
+    return found
+
+
+def _go_sources(text: bytes) -> list[str]:
+    lines = text.decode("utf-8", "surrogateescape").splitlines()
+    return [path for _, found, path in (line.partition("  ") for line in lines) if found]
+
+
+def _packages(text: bytes) -> list[str]:
+    from procession_tasks.debian.lock import parse_pins  # only who asks for details pays for it
+
+    return [str(pin) for pin in parse_pins(text)]
+
+
+_LISTS = {".inputs": _go_sources, ".packages": _packages}
 
 
 def _unknown(error: InvalidCommand, command: Located) -> str:
@@ -244,8 +301,10 @@ def _unknown(error: InvalidCommand, command: Located) -> str:
         return str(error)
     from procession_tasks.definition.shape import did_you_mean  # only a mistake pays for it
 
-    images = sorted({name.partition(":")[2].partition("@")[0] for name in names if name.startswith("build:")})
     stage, _, image = word.partition(":")
+    stages = {name.partition(":")[0] for name in names}
+    of = f"{stage if stage in stages else 'build'}:"
+    images = sorted({name.removeprefix(of).partition("@")[0] for name in names if name.startswith(of)})
     near = did_you_mean(image, images) if image else did_you_mean(stage, [*names, *images])
     hint = f"{near} " if near else ""
     return f"doit: must be a task or a file it makes, got {word!r}\n  hint: {hint}images are {', '.join(images)}"

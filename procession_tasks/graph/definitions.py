@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from procession_tasks.debian.lock import FILE, Lock, disagreements, parse_lock
 from procession_tasks.definition.load import Image, image_names, load_image
 from procession_tasks.definition.model import Project
 from procession_tasks.definition.project import load_project
-from procession_tasks.errors import BuildError
+from procession_tasks.errors import BuildError, DefinitionError, Problem
 from procession_tasks.graph.plan import plan
 from procession_tasks.graph.planned import Plan
 from procession_tasks.graph.session import Session, source_date
@@ -37,28 +38,64 @@ class Definitions:
         declared_sources(image.file, image.folder, self._session.root / image.folder / "rootfs")
         return image
 
+    def with_packages(self, names: frozenset[str] | None) -> list[str]:
+        """List those of the named images, or of all, that have packages; raises BuildError."""
+        known = self.image_names()
+        chosen = known if names is None or not names <= {*known} else sorted(names)
+        return [image.name for image in self._images(chosen) if image.file.debian]
+
+    def checked_locks(self, names: Iterable[str]) -> list[str]:
+        """See that the locks of images are of their definitions, and return the files.
+
+        Raises BuildError with every disagreement.
+        """
+        return [f"{image.folder}/{FILE}" for image in self._images(names, self.check_lock) if image.file.debian]
+
+    def lock(self, image: Image) -> Lock:
+        """Read the lock of an image with packages; raises DefinitionError."""
+        file = f"{image.folder}/{FILE}"
+        try:
+            text = (self._session.root / file).read_bytes()
+        except OSError as error:
+            hint = f"doit lock:{image.name} writes it"
+            raise DefinitionError([Problem(file, 1, "", "must be a readable file", error.strerror, hint)]) from None
+        return parse_lock(text, file)
+
+    def check_lock(self, image: Image) -> None:
+        """See that the lock of an image, if it needs one, is of its definition; raises DefinitionError."""
+        if image.file.debian is None:
+            return
+        file = f"{image.folder}/{FILE}"
+        if wrong := list(disagreements(self.lock(image), image.file.debian, image.file.platforms, file)):
+            raise DefinitionError(wrong)
+
     def plans(self, names: Iterable[str], workspaces: dict[str, str]) -> dict[str, tuple[Plan, ...]]:
         """Plan images, each for its usual platform first: the machine's, if it is declared.
 
         Raises BuildError with the problems of all of them together.
         """
+        images = self._images(names, self.check_lock)
+        return {image.name: self._plans_of(image, workspaces) for image in images}
+
+    def _images(self, names: Iterable[str], check: Callable[[Image], None] = lambda _: None) -> list[Image]:
         images: list[Image] = []
         mistakes: list[str] = []
         for name in names:
             try:
                 images.append(self.image(name))
+                check(images[-1])
             except BuildError as error:
                 mistakes.append(str(error))
         if mistakes:
             raise BuildError("\n".join(mistakes))
-        return {image.name: self._plans_of(image, workspaces) for image in images}
+        return images
 
     def _plans_of(self, image: Image, workspaces: dict[str, str]) -> tuple[Plan, ...]:
         here, date = host(), source_date(self._session.environment)
         plans = []
         for platform in sorted(image.file.platforms, key=lambda platform: platform != here):
             suffix = "" if platform == here else f"@{platform.slug}"
-            plans.append(plan(image, platform, suffix, self.project.go.version, workspaces, date))
+            plans.append(plan(image, platform, suffix, self.project, workspaces, date))
         return tuple(plans)
 
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from procession_tasks.debian.lock import FILE
 from procession_tasks.definition.load import Image
-from procession_tasks.definition.model import Accounts, GoBinary, Group, Path, User
+from procession_tasks.definition.model import (
+    Accounts,
+    Debian,
+    DebianSettings,
+    GoBinary,
+    Group,
+    Path,
+    Project,
+    User,
+)
 from procession_tasks.golang.program import Mode, Program, build_command, environment, list_command
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.image import aci, deflate
@@ -15,17 +25,20 @@ from procession_tasks.rootfs import stage
 from procession_tasks.step import Step
 
 
-def plan(image: Image, platform: Platform, suffix: str, version: str, workspaces: dict[str, str], date: int) -> Plan:
+def plan(
+    image: Image, platform: Platform, suffix: str, project: Project, workspaces: dict[str, str], date: int
+) -> Plan:
     """Declare every step of an image on one platform.
 
-    `suffix` distinguishes the tasks of a platform other than the usual one; `version` is Go's;
-    `workspaces` has the go.work file of each module folder that has one; `date` is the time
-    inside the archive, in seconds since 1970.
+    `suffix` distinguishes the tasks of a platform other than the usual one; `workspaces` has the
+    go.work file of each module folder that has one; `date` is the time inside the archive, in
+    seconds since 1970.
     """
-    programs = tuple(_programs(image, platform, suffix, version, workspaces))
+    programs = tuple(_programs(image, platform, suffix, project.go.version, workspaces))
     name = f"{image.name}{suffix}"
-    inject = _inject(image, name, platform, programs)
-    return Plan(name, image.name, platform, programs, inject, _pack(image, name, platform, inject, date))
+    fetch = None if image.file.debian is None else _fetch(image, name, platform)
+    inject = _inject(image, name, platform, programs, fetch, project.debian)
+    return Plan(name, image.name, platform, programs, fetch, inject, _pack(image, name, platform, inject, date))
 
 
 def _programs(
@@ -53,28 +66,56 @@ def _go_step(
     return Step(kind, subject, mode.platform.slug, command, inputs, outputs, tuple(sorted(declared)), mode.module)
 
 
-def _inject(image: Image, name: str, platform: Platform, programs: tuple[ProgramPlan, ...]) -> Step:
+def _fetch(image: Image, name: str, platform: Platform) -> Step:
+    listing = f"build/state/packages/{image.name}@{platform.slug}.packages"
+    lock = f"{image.folder}/{FILE}"
+    command = ("fetch-packages", f"--lock={lock}", f"--platform={platform}", f"--list={listing}")
+    return Step("fetch-packages", name, platform.slug, command, (lock,), (listing,))
+
+
+def _inject(
+    image: Image,
+    name: str,
+    platform: Platform,
+    programs: tuple[ProgramPlan, ...],
+    fetch: Step | None,
+    defaults: DebianSettings,
+) -> Step:
+    kind = "inject-packages" if image.file.debian else "inject-binary"
     tree = f"build/rootfs/{image.name}/{platform.slug}"
     rootfs = f"{image.folder}/rootfs"
     built = [plan.program.output for plan in programs]
     places = [binary.binary for binary in image.file.go]
     command = (
-        "inject-binary",
+        kind,
         f"--format={stage.FORMAT}",
         f"--definition={image.folder}",
         f"--rootfs={rootfs}",
+        *(_package_options(image.file.debian, defaults) if image.file.debian else ()),
+        *(f"--packages={listing}" for listing in (fetch.outputs if fetch else ())),
         *(f"--program={place}={output}" for place, output in zip(places, built, strict=True)),
         *(f"--account={_account(user)}" for user in image.file.accounts.users),
         *(f"--account={_account(group)}" for group in image.file.accounts.groups),
         *(f"--path={_path(path)}" for path in image.file.paths),
         f"--tree={tree}",
         f"--list={tree}.files",
+        f"--owners={tree}.owners",
     )
-    return Step("inject-binary", name, platform.slug, command, (*built, rootfs), (tree, f"{tree}.files"))
+    inputs = (*(fetch.outputs if fetch else ()), *built, rootfs)
+    return Step(kind, name, platform.slug, command, inputs, (tree, f"{tree}.files", f"{tree}.owners"))
+
+
+def _package_options(debian: Debian, defaults: DebianSettings) -> Iterable[str]:
+    """Declare what becomes of packages; reasons are for readers and change no byte."""
+    yield from (f"--prune={pattern}" for pattern in sorted(debian.prune))
+    yield from (f"--keep={pattern}" for pattern in sorted(debian.keep))
+    yield from (f"--default-prune={pattern}" for pattern in sorted(defaults.prune))
+    yield from (f"--default-keep={pattern}" for pattern in sorted(defaults.keep))
+    yield from (f"--waive={json.dumps([rule, subject])}" for rule, of in debian.waive for subject, _ in of)
 
 
 def _pack(image: Image, name: str, platform: Platform, inject: Step, date: int) -> Step:
-    tree, listing = inject.outputs
+    tree, listing, _ = inject.outputs
     output = f"build/aci/{image.stem}-{platform.slug}.aci"
     manifest = f"{image.folder}/manifest"
     command = (
@@ -132,3 +173,11 @@ def accounts_of(step: Step) -> Accounts:
 def paths_of(step: Step) -> tuple[Path, ...]:
     """Read back the declared paths of an inject step."""
     return tuple(Path(*json.loads(text)) for text in step.options("path"))
+
+
+def waived_of(step: Step) -> dict[str, set[str]]:
+    """Read back what an inject step waives: the subjects of each rule."""
+    waived: dict[str, set[str]] = {}
+    for rule, subject in map(json.loads, step.options("waive")):
+        waived.setdefault(rule, set()).add(subject)
+    return waived

@@ -30,12 +30,16 @@ class ProgramPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of one image on one platform; `name` is what its tasks are called after the colon."""
+    """The steps of one image on one platform; `name` is what its tasks are called after the colon.
+
+    Only an image with packages has a step that fetches them.
+    """
 
     name: str
     image: str
     platform: Platform
     programs: tuple[ProgramPlan, ...]
+    fetch: Step | None
     inject: Step
     pack: Step
 
@@ -47,9 +51,15 @@ def flatten(plan: Plan) -> Any:
 
 def restore(flat: Any) -> Plan:
     """Turn what `flatten` made back into the plan."""
-    name, image, platform, programs, inject, pack = flat
+    name, image, platform, programs, fetch, inject, pack = flat
     return Plan(
-        name, image, Platform(*platform), tuple(_program(*program) for program in programs), Step(*inject), Step(*pack)
+        name,
+        image,
+        Platform(*platform),
+        tuple(_program(*program) for program in programs),
+        fetch and Step(*fetch),
+        Step(*inject),
+        Step(*pack),
     )
 
 

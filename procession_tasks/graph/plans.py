@@ -21,6 +21,7 @@ from procession_tasks.platform import host
 from procession_tasks.states import ABSENT
 
 _SETTINGS = "pyproject.toml"
+_PARTS = ("manifest", "image.yaml", "packages.lock.yaml", "rootfs")
 
 
 class Plans:
@@ -83,7 +84,7 @@ class Plans:
     def _made_from(self, name: str, plans: Any) -> Any:
         """State everything that a plan was made from beside the settings and our code."""
         states, folder = self._session.states, f"{self._kept['project'][0]}/{name}"
-        files = tuple(states.state(f"{folder}/{part}") for part in ("manifest", "image.yaml", "rootfs"))
+        files = tuple(states.state(f"{folder}/{part}") for part in _PARTS)
         packages = sorted({(program[0][0][0], program[0][1]) for plan in plans for program in plan[3]})
         there = tuple(
             states.listing(os.path.normpath(f"{module}/{package}")) != ABSENT

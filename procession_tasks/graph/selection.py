@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 # The stages that nothing else depends on; they are made when they are asked for.
-_ENDS = frozenset(["release", "validate", "verify"])
-_MAKING = frozenset(["go-inputs", "go-compile", "inject-binary", "pack-aci", "build", "release"])
+_ENDS = frozenset(["release", "validate", "verify", "lock", "outdated", "sizes"])
+_MAKING = frozenset(
+    ["go-inputs", "go-compile", "fetch-packages", "inject-binary", "inject-packages", "pack-aci", "build", "release"]
+)
+# The stages that are about the locks, and so need none.
+_LOCKING = frozenset(["lock", "outdated"])
 _TASK = re.compile(r"(?P<stage>[a-z][a-z-]*)(:(?P<image>[^/@*:]+)(/[^@*:]+)?(@[a-z0-9-]+)?)?")
 
 _images: ContextVar[frozenset[str] | None] = ContextVar("images", default=None)
@@ -48,6 +52,12 @@ def select(words: Sequence[str]) -> None:
 def selected() -> frozenset[str] | None:
     """Return the names of the images asked for, or None for all."""
     return _images.get()
+
+
+def is_about_locks() -> bool:
+    """Tell whether only locks were asked for: they may be missing, or of another definition."""
+    stages = _stages.get()
+    return stages is not None and stages <= _LOCKING
 
 
 def may_need(stage: str) -> bool:

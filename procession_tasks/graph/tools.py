@@ -9,7 +9,7 @@ from pathlib import Path
 
 from procession_tasks import files, process
 from procession_tasks.definition.manifest import canonical, parse_manifest
-from procession_tasks.errors import BuildError
+from procession_tasks.errors import BuildError, DefinitionError, Problem
 from procession_tasks.golang.command import run_go
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
 from procession_tasks.golang.said import said
@@ -23,6 +23,7 @@ from procession_tasks.image.expected import expected
 from procession_tasks.image.verify import verify as verify_aci
 from procession_tasks.rootfs import tree
 from procession_tasks.rootfs.merge import Source
+from procession_tasks.rootfs.program import missing_program
 from procession_tasks.rootfs.stage import image_sources, stage
 from procession_tasks.step import Step
 
@@ -30,19 +31,21 @@ _GO_USAGE = 2  # the go command's exit status for wrong usage
 
 
 def inject(step: Step, session: Session) -> None:
-    """Stage an image's tree from its rootfs/, its programs and what image.yaml declares."""
-    stage(_merged(step, session), session.root / step.option("tree"), session.root / step.option("list"))
+    """Stage an image's tree from its rootfs/, its programs, its packages and what image.yaml declares."""
+    root = session.root
+    tree, listing, owners = (root / step.option(name) for name in ("tree", "list", "owners"))
+    stage(_merged(step, session), tree, listing, owners)
 
 
 def _merged(step: Step, session: Session) -> dict[str, Source]:
     programs = [text.split("=", 1) for text in step.options("program")]
-    return image_sources(
-        accounts_of(step),
-        paths_of(step),
-        step.option("definition"),
-        session.root / step.option("rootfs"),
-        [(place, session.root / built) for place, built in programs],
-    )
+    built = [(place, session.root / file) for place, file in programs]
+    if step.options("packages"):
+        from procession_tasks.graph.packages import merged  # images of programs alone need none of it
+
+        return merged(step, built, session)
+    rootfs = session.root / step.option("rootfs")
+    return image_sources(accounts_of(step), paths_of(step), step.option("definition"), rootfs, built)
 
 
 def pack(step: Step, session: Session) -> None:
@@ -52,6 +55,8 @@ def pack(step: Step, session: Session) -> None:
     parsed = parse_manifest((root / manifest).read_bytes(), manifest)
     labels = dict(text.split("=", 1) for text in step.options("label"))
     entries = tree.parse((root / step.option("list")).read_bytes())
+    if parsed.app and parsed.app.exec and (problem := missing_program(parsed.app.exec[0], entries)):
+        raise DefinitionError([Problem(manifest, parsed.line("app.exec"), "app.exec[0]", *problem)])
     output = root / step.option("output")
     output.parent.mkdir(parents=True, exist_ok=True)
     write_aci(output, canonical(parsed, labels), entries, root / step.option("tree"), int(step.option("date")))
@@ -124,9 +129,10 @@ def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
 def validate(one: Plan, session: Session) -> None:
     """Check what only the files of a definition can tell: that its sources fit together.
 
-    Raises BuildError with every clash.
+    How they fit its packages shows when these are there.  Raises BuildError with every clash.
     """
-    _merged(one.inject, session)
+    if one.fetch is None:
+        _merged(one.inject, session)
     sys.stdout.write(f"{one.inject.option('definition')}: ok\n")
 
 
