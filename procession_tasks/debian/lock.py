@@ -115,8 +115,8 @@ def parse_pins(text: bytes) -> tuple[Pin, ...]:
     """Read what `dump_pins` wrote; raises ValueError for anything else."""
     try:
         return tuple(Pin(**dict(_pairs(line))) for line in text.decode().splitlines())
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"not a list of packages: {error}") from None
 
 
 def _check(lock: Lock) -> Iterable[Finding]:

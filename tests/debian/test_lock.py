@@ -131,5 +131,5 @@ def test_the_list_of_a_platform_is_read_back() -> None:
 
 @pytest.mark.parametrize("text", [b"{}\n", b"{name: 1}\n", b"\n", b"nonsense\n", dump_pins([pin("a1")])[:-20]])
 def test_what_is_no_list_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not a list of packages"):
         parse_pins(text)
