@@ -61,7 +61,7 @@ def merged(step: Step, programs: Sequence[tuple[str, Path]], session: Session) -
     declared = Definition(definition, rootfs, accounts_of(step), paths_of(step), programs)
     packaged = package_sources(held, rules, declared)
     for note in packaged.notes:
-        warn(note)
+        sys.stderr.write(f"note: {note}\n")
     return packaged.sources
 
 
