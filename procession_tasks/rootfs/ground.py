@@ -21,14 +21,14 @@ _NOT_NEEDED = {
     "for people who log in": "root etc/profile etc/profile.d etc/motd etc/shells etc/skel etc/environment "
     "etc/update-motd.d etc/inputrc etc/bash.bashrc var/log/wtmp var/log/btmp var/log/lastlog",
     "documentation and its indexes": "usr/share/info usr/share/doc usr/share/man var/cache/man",
-    "the default without it is the same: UTC, the usual folders of libraries, Debian, no networks with names": ""
-    "etc/localtime etc/timezone etc/ld.so.cache etc/ld.so.nohwcap etc/dpkg etc/networks",
+    "nothing there means the same: UTC, the usual folders of libraries, no named networks": "etc/localtime "
+    "etc/timezone etc/ld.so.cache etc/ld.so.nohwcap etc/networks",
     "read by update-ca-certificates only, whose bundle the image has": "etc/ca-certificates.conf "
     "etc/ca-certificates.conf.dpkg-old",
     "for machines with an init system": "etc/init.d etc/default etc/systemd etc/rc?.d etc/cron.* etc/logrotate.d "
     "var/lib/systemd",
     "for the kernel of a host": "etc/apparmor.d",
-    "the state of dpkg and its companions": "var/lib/dpkg var/lib/ucf var/cache/debconf var/lib/pam",
+    "the state of dpkg and its companions": "etc/dpkg var/lib/dpkg var/lib/ucf var/cache/debconf var/lib/pam",
 }
 _IS_NOT_NEEDED = re.compile(
     "(?:" + "|".join(expression(path) for paths in _NOT_NEEDED.values() for path in paths.split()) + r")(?:/|\Z)"

@@ -30,7 +30,7 @@ def left_out(paths: Mapping[str, bool], prune: Iterable[str], keep: Iterable[str
     gone = set()
     for path in sorted(paths, reverse=True):  # what is in a folder comes before it
         is_emptied = paths[path] and left.get(path) == 0
-        if (path in matched and not left.get(path)) or (is_emptied and not kept(path)):
+        if is_emptied or (path in matched and not left.get(path)):
             gone.add(path)
             left[posixpath.dirname(path)] -= 1
     return gone

@@ -106,6 +106,11 @@ def test_names_that_sort_between_a_folder_and_what_it_holds_do_no_harm() -> None
     assert left_out(tree("a/b", "a.b", "a-b/c"), ["a/b"], []) == {"a", "a/b"}
 
 
+def test_a_file_below_which_there_is_a_path_is_no_folder_that_becomes_empty() -> None:
+    """Two packages that do not go together, until one of the paths is pruned."""
+    assert left_out({"opt": True, "opt/x": False, "opt/x/y": False}, ["opt/x/y"], []) == {"opt/x/y"}
+
+
 def test_nothing_is_left_out_without_patterns() -> None:
     assert left_out(tree(*PATHS), [], []) == set()
 

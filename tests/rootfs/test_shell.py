@@ -140,6 +140,7 @@ def test_commands(text: str, expected: str) -> None:
         ("if a; then x=1; else x=1; fi; run $x", "a|run 1"),
         ("if a; then x=1; fi; run $x", "a|run ."),
         ("(x=1); run $x", "run ."),
+        ("a && set -- x; run $1 $12", "a|run . .2"),
         ("a | x=1; run $x", "a|run ."),
         ("x=1; while a; do run $x; x=$x/b; done; run $x", "a|run .|run ."),
         ("x=1; for y in $z; do run $x; x=2; done", "run ."),

@@ -142,6 +142,15 @@ def test_a_link_cannot_lead_out_of_the_image(store: Any) -> None:
     assert found == {"a": "-> ../../../../etc", "etc/passwd": "file"}
 
 
+def test_of_two_links_that_differ_the_first_leads(store: Any) -> None:
+    packages = [
+        store.package("one", store.link("a", "b")),
+        store.package("two", store.link("a", "c"), store.file("a/f")),
+    ]
+    assert listed(*packages) == {"a": "-> b", "b/f": "file"}
+    assert clashes(*packages) == ["a"]
+
+
 # One path in several packages
 
 

@@ -70,7 +70,7 @@ def test_a_store_that_is_damaged_is_told_and_leaves_what_was_there(tmp_path: Pat
         )
     assert str(caught.value).startswith("etcd-server: /usr/bin/etcd: ")
     if damage in ("changed", "short"):
-        assert f"must be what was unpacked from the package, byte for byte, got sha256 {'0' * 0}" in str(caught.value)
+        assert "must be what was unpacked from the package, byte for byte, got sha256 " in str(caught.value)
         assert caught.value.hint == f"the store is damaged: rm {data}, which is then unpacked anew"
     assert os.listdir(tmp_path / "tree") == ["old"]
     assert not (tmp_path / "tree.files").exists()
@@ -84,15 +84,6 @@ def test_hard_links_are_listed_with_the_file_before_them_and_can_be_packed(tmp_p
     assert (tmp_path / "tree/b").stat().st_ino == (tmp_path / "tree/c").stat().st_ino
     with (tmp_path / "tar").open("wb") as out:
         write_tree(out, entries.values(), tmp_path / "tree", mtime=0)
-
-
-def test_a_hard_link_to_a_symlink_is_not_followed(tmp_path: Path) -> None:
-    sources = {
-        "a": Source(Entry("a", "symlink", 0o777, link="/etc/passwd"), ""),
-        "b": Source(Entry("b", "hardlink", 0o777, link="a"), ""),
-    }
-    staged(tmp_path, sources)
-    assert (tmp_path / "tree/b").is_symlink()
 
 
 def test_the_owners_are_listed_with_the_same_names_and_order_as_the_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ LINK = Finding(
     "link", "usr/share/doc/x", "/usr/share/doc/x: a link must lead somewhere", "add usr/share/doc/x to prune"
 )
 SCRIPT = Finding("script", "prometheus chown", "prometheus: a script must do nothing", "add it to paths")
-ODD = Finding("link", "usr/bin/[", "/usr/bin/[: a link", "add it to prune")
+ODD = Finding("link", "usr/bin/x[1]", "/usr/bin/x[1]: a link", "add it to prune")
 
 
 def problems(**waive: set[str]) -> list[str]:

@@ -105,10 +105,12 @@ class Commands(Expansion):
             if argv[1:2] in (["-v"], ["-V"]):
                 return None
             argv = _without_prefix(argv)
-        if not argv or argv[0] in self._builtins:
+        if not argv:
             self._note_writes(writes)
-            done = None if substitutes else True
-            return self._builtins[argv[0]](argv) if argv else done
+            return None if substitutes else True
+        if argv[0] in self._builtins:
+            self._note_writes(writes)
+            return self._builtins[argv[0]](argv)
         self._note(argv, writes)
         return compared_versions(argv) if posixpath.basename(argv[0]) == "dpkg" else None
 
