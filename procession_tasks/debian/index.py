@@ -46,15 +46,15 @@ class _Scanned:
 
     file: PackagesFile
     descriptor: int
-    offsets: dict[str, tuple[int, ...]]
-    providers: dict[str, tuple[str, ...]]
+    offsets: dict[str, list[int]]
+    providers: dict[str, list[str]]
 
 
 class Index:
     """The packages of one architecture, and those for all, in several Packages files.
 
     A context manager, which keeps the files open.  Raises BuildError for files that cannot be
-    read and, as late as they are asked for, for stanzas that are not of their format.
+    read and, when they are asked for, for stanzas that are not of their format.
     """
 
     def __init__(self, files: Sequence[PackagesFile], architecture: str) -> None:
@@ -179,11 +179,10 @@ def _note(scanned: _Scanned, offset: int, stanza: bytes) -> None:
             raise BuildError(f"{scanned.file.path}: each stanza must have the field Package, got {stanza[:60]!r}")
         return
     name = found[1].decode(errors="replace")
-    scanned.offsets[name] = (*scanned.offsets.get(name, ()), offset)
+    scanned.offsets.setdefault(name, []).append(offset)
     provides = _PROVIDES.search(stanza) if b"\nProvides:" in stanza else None
     for provided in _PROVIDED.findall(provides[1]) if provides else ():
-        owners = scanned.providers.get(provided.decode(), ())
-        scanned.providers[provided.decode()] = (*owners, name)
+        scanned.providers.setdefault(provided.decode(), []).append(name)
 
 
 def _read(scanned: _Scanned, name: str, offset: int) -> Package:

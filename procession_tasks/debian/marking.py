@@ -3,8 +3,9 @@
 A package that is marked marks what it needs, depth first; one that turns out impossible is given
 up for good and the next alternative tried.  What must be there whatever comes, the packages asked
 for and the only answers to what those need, is fixed, and shuts out what it conflicts with.
-Source: what pkgDepCache::MarkInstall of apt 2.6 does, as its debug output shows
-(Debug::pkgDepCache::Marker, Debug::pkgDepCache::AutoInstall).
+What is then still in conflict stays so: apt's second attempt, which lets go of packages by their
+scores, is not made, for its outcome is hard to foresee.
+Source: the behaviour of apt 2.6, pkgDepCache::MarkInstall.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from procession_tasks.debian.relations import Alternatives, Relation
 from procession_tasks.errors import BuildError
 
 _DEEPEST = 200  # the deepest chain in Debian 12 is some 20 packages; each takes three frames of Python's 1,000
-_Rank = tuple[bool, bool, bool, bool, int]
+_Rank = tuple[bool, bool, bool, int]
 _PRIORITIES = ("", "required", "important", "standard", "optional", "extra")
 
 
@@ -60,6 +61,11 @@ class Marking:
         for package in packages:
             if any(self.unmet(package)):  # a later one took back what it had
                 self._mark(package, 0)
+
+    def let_go(self, names: Collection[str]) -> None:
+        """Take back packages that were marked for what then came to nothing."""
+        for name in names:
+            del self.chosen[name]
 
     def answers(self, relation: Relation) -> tuple[Package, ...]:
         """Find the packages that are or provide what a relation names: the one of that name, then by name."""
@@ -109,7 +115,7 @@ class Marking:
         name, fixed = package.name, package.name in self._fixed
         if name in self._excluded:
             return False
-        if name in self.chosen and not fixed and not any(self.unmet(package)) and not any(self.clashes(package)):
+        if name in self.chosen and not fixed and not any(self.unmet(package)):
             return True
         for group in package.needs:
             if not self.omits(group) and not any(self.answers(relation) for relation in group):
@@ -208,7 +214,6 @@ class Marking:
     def _rank(self, answer: Package, relation: Relation) -> _Rank:
         priority = answer.priority if answer.priority in _PRIORITIES else _PRIORITIES[-1]
         return (
-            answer.name not in self._fixed,
             answer.name != relation.name or relation.qualifier != "",
             not answer.essential,
             not answer.important,

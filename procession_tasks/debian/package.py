@@ -83,7 +83,7 @@ def _pin(fields: Mapping[str, str], repository: str, suite: str) -> Pin:
     for field in ("Package", "Version", "Architecture", "Filename", "Size", "SHA256"):
         if not fields.get(field.lower()):
             raise ValueError(f"must have the field {field}")
-    if not re.fullmatch(r"[1-9][0-9]{0,11}", fields["size"], re.ASCII):
+    if not re.fullmatch(r"[1-9][0-9]{0,11}", fields["size"]):
         raise ValueError(f"Size must be a number of bytes, got {fields['size']!r}")
     sort_key(fields["version"])
     pin = Pin(

@@ -57,6 +57,7 @@ def resolve(index: Index, roots: Sequence[str], omit: Mapping[str, str]) -> Clos
     marking = Marking(index, omit)
     marking.mark_all(asked)
     why = _needed(marking, asked)
+    marking.let_go(marking.chosen.keys() - why.keys())
     problems += _problems(marking, why)
     if not problems:
         problems += _stale(marking, why, omit)
@@ -91,7 +92,7 @@ def _asked_for(
 
 
 def _needed(marking: Marking, asked: Iterable[Package]) -> dict[str, str]:
-    """Find what the packages asked for reach, and who needed each; the rest was marked for what came to nothing."""
+    """Find what the packages asked for reach, and who needed each."""
     why = {package.name: "" for package in asked}
     waiting = deque(asked)
     while waiting:
@@ -118,7 +119,10 @@ def _problems(marking: Marking, why: Iterable[str]) -> Iterator[str]:
     yield from found
     for clash in clashes.values():
         wherefrom = f"{_whence(marking, clash.package)}; {_whence(marking, clash.other)}"
-        yield f"{clash.package}: conflicts with {clash.relation}, got {_there(marking, clash.other)}; {wherefrom}"
+        yield (
+            f"{clash.package}: conflicts with {clash.relation}, got {_there(marking, clash.other)}; {wherefrom}"
+            "\n  hint: ask for an alternative to one of them, or omit one"
+        )
 
 
 def _ends(marking: Marking, name: str, group: Alternatives) -> Iterator[str | Clash]:
@@ -138,7 +142,10 @@ def _ends(marking: Marking, name: str, group: Alternatives) -> Iterator[str | Cl
         if not answers or not (waiting or ended):
             ended = True
             there = " and ".join(_there(marking, relation.name) for relation in group)
-            yield f"{needer}: needs {spell(group)}, got {there}; {_whence(marking, needer)}"
+            yield (
+                f"{needer}: needs {spell(group)}, got {there}; {_whence(marking, needer)}"
+                "\n  hint: add a suite that has it, or omit what can be done without"
+            )
 
 
 def _there(marking: Marking, name: str) -> str:

@@ -36,8 +36,8 @@ def sort_key(version: str) -> Key:
     upstream, hyphen, revision = rest.rpartition("-")
     if not hyphen:
         upstream, revision = rest, "0"
-    if not re.fullmatch(r"[0-9]{1,10}", epoch, re.ASCII) or int(epoch) > _EPOCH_LIMIT:
-        raise ValueError(f"must have a number for its epoch, got {version!r}")
+    if not re.fullmatch(r"[0-9]{1,10}", epoch) or int(epoch) > _EPOCH_LIMIT:
+        raise ValueError(f"must have a number up to {_EPOCH_LIMIT} for its epoch, got {version!r}")
     if not _UPSTREAM.fullmatch(upstream):
         raise ValueError(f"must begin with a digit and hold letters, digits and .+~:- only, got {version!r}")
     if not _REVISION.fullmatch(revision):

@@ -147,11 +147,12 @@ class Cellar:
             indexes += pins
             try:
                 with Index(files, platform.debian) as index:
-                    closure = resolve(index, debian.packages, dict(debian.omit))
+                    # The lock has the roots sorted; their order in image.yaml must not change the choice.
+                    closure = resolve(index, sorted(debian.packages), dict(debian.omit))
             except BuildError as error:
                 raise BuildError(f"for {platform}:\n{error.message}", hint=error.hint) from None
             chosen[platform] = tuple(package.pin for package in closure.packages)
-            odd += [f"{platform}: {warning.text}" for warning in closure.warnings]
+            odd += [f"{platform}: {warning}" for warning in closure.warnings]
         lock = make_lock(debian, indexes, chosen)
         return lock, odd + [f"platforms differ: {text}" for text in differing_versions(lock)]
 

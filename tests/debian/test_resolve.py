@@ -71,6 +71,14 @@ def refusal(index: Index, roots: str, omit: str = "") -> list[str]:
     return str(raised.value).split("\n")
 
 
+def hinted(lines: Sequence[str]) -> list[str]:
+    """Add the hint that goes with every need that is not met and every conflict."""
+    unmet = "  hint: add a suite that has it, or omit what can be done without"
+    clash = "  hint: ask for an alternative to one of them, or omit one"
+    hints = [[unmet] * (": needs " in line) + [clash] * (": conflicts with " in line) for line in lines]
+    return [text for line, hint in zip(lines, hints, strict=True) for text in (line, *hint)]
+
+
 # What is asked for of which packages -> what is chosen.  Names have two letters, as Debian has it.
 CHOICES = {
     "what is needed comes with it": (
@@ -111,12 +119,20 @@ CHOICES = {
         "aa cc",
     ),
     "of providers the essential one is taken": (
-        ["aa; Depends: awk", "bb; Provides: awk; Priority: required", "cc; Provides: awk; Essential: yes"],
+        [
+            "aa; Depends: awk",
+            "bb; Provides: awk; Priority: required",
+            "cc; Provides: awk; Priority: optional; Essential: yes",
+        ],
         "aa",
         "aa cc",
     ),
     "then the protected one": (
-        ["aa; Depends: awk", "bb; Provides: awk; Priority: required", "cc; Provides: awk; Protected: yes"],
+        [
+            "aa; Depends: awk",
+            "bb; Provides: awk; Priority: required",
+            "cc; Provides: awk; Priority: optional; Protected: yes",
+        ],
         "aa",
         "aa cc",
     ),
@@ -180,6 +196,26 @@ CHOICES = {
         "dd aa",
         "aa cc dd",
     ),
+    "what only one package can be is ruled in if something else brought it": (
+        ["aa; Depends: cc | dd", "bb; Depends: cc, ee | ff", "cc", "dd", "ee; Conflicts: cc", "ff"],
+        "aa bb",
+        "aa bb cc ff",
+    ),
+    "what an alternative that failed would have brought next is not there": (
+        ["aa; Depends: bb | cc, hh | gg", "bb; Depends: dd, gg", "cc", "dd; Conflicts: aa", "gg", "hh"],
+        "aa",
+        "aa cc hh",
+    ),
+    "what it brought before stays there if it is of use": (
+        ["aa; Depends: bb | cc, hh | gg", "bb; Depends: gg, dd", "cc", "dd; Conflicts: aa", "gg", "hh"],
+        "aa",
+        "aa cc gg",
+    ),
+    "nor does it exclude anything if it is of none": (
+        ["aa; Depends: ee | gg, bb | cc", "bb; Depends: dd, ff", "cc", "dd", "ee; Breaks: dd", "ff; Breaks: aa", "gg"],
+        "aa",
+        "aa cc ee",
+    ),
     "versions that are not there are not broken": (
         ["aa; Depends: bb; Breaks: bb (<< 2)", "bb 2"],
         "aa",
@@ -234,7 +270,7 @@ OMISSIONS = {
     "a name that is only provided can be omitted": (["aa; Depends: awk", "bb; Provides: awk"], "aa", "awk", "aa"),
     "so can one that is not in the index": (["aa; Depends: xx"], "aa", "xx", "aa"),
     "what is omitted provides nothing": (
-        ["aa; Depends: awk, bb", "bb; Provides: awk", "cc; Provides: awk"],
+        ["cc; Provides: awk", "aa; Depends: bb, awk", "bb; Provides: awk"],
         "aa",
         "bb",
         "aa cc",
@@ -271,6 +307,12 @@ def test_packages_are_sorted_and_each_knows_who_asked_for_it(index) -> None:
     assert closure.warnings == ()
 
 
+def test_the_shortest_way_tells_who_asked(index) -> None:
+    packages = ["aa; Depends: cc, bb", "bb; Depends: dd", "cc; Depends: ff", "dd; Depends: ff", "ff"]
+    with index(packages) as opened:
+        assert resolve(opened, ["aa"], {}).why["ff"] == "cc"
+
+
 def test_the_highest_version_of_all_suites_is_taken(index) -> None:
     with index(["aa 1; Depends: bb", "bb 2"], ["aa 1; Depends: bb", "bb 2+deb12u1"]) as opened:
         closure = resolve(opened, ["aa"], {})
@@ -282,9 +324,8 @@ def test_the_highest_version_of_all_suites_is_taken(index) -> None:
 
 def test_no_older_version_is_taken_for_the_sake_of_another_package(index) -> None:
     """As with apt, which needs to be told to."""
-    assert refusal(index(["aa; Depends: bb (<< 2)", "bb 1", "bb 2"]), "aa") == [
-        "aa: needs bb (<< 2), got bb 2; aa is asked for"
-    ]
+    said = hinted(["aa: needs bb (<< 2), got bb 2; aa is asked for"])
+    assert refusal(index(["aa; Depends: bb (<< 2)", "bb 1", "bb 2"]), "aa") == said
 
 
 def test_one_version_with_two_contents_is_remarked_on(index) -> None:
@@ -437,7 +478,7 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_cannot_be_is_refused_with_its_reasons(index, case: str) -> None:
     packages, roots, omit, expected = REFUSALS[case]
-    assert refusal(index(packages), roots, omit) == expected
+    assert refusal(index(packages), roots, omit) == hinted(expected)
 
 
 @pytest.mark.parametrize("case", [case for case in REFUSALS if "omission" not in case])
