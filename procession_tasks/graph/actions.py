@@ -57,6 +57,7 @@ def guarded(step: Step, session: Session, do: Callable[[], None]) -> Callable[[]
     run = told(do, session)
 
     def action() -> TaskFailed | None:
+        gc.freeze()  # what is loaded by now stays to the end
         gc.enable()
         if failed := run():
             return failed

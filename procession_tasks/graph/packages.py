@@ -68,10 +68,9 @@ def merged(step: Step, programs: Sequence[tuple[str, Path]], session: Session) -
 def lock(name: str, session: Session) -> None:
     """Choose the packages of an image anew, write its lock, and say what changed."""
     image, file = _asked(name, session)
-    try:
-        new, odd = cellar(session).choose(image.file.debian or Debian(()), image.file.platforms)
-    except BuildError as error:
-        raise BuildError(f"{image.folder}/image.yaml: debian, {error.message}", hint=error.hint) from None
+    new, odd = cellar(session).choose(
+        image.file.debian or Debian(()), image.file.platforms, f"{image.folder}/image.yaml"
+    )
     old = _lock_before(image, session)
     files.write_if_changed(session.root / file, dump_lock(new, name))
     counts = ", ".join(f"{len(pins)} packages for {platform}" for platform, pins in new.packages)
@@ -134,10 +133,10 @@ class Cellar:
             held = pool.map(lambda pin: unpacked(self._store.path(pin), pin, self._unpacked), pins)
             return list(zip(pins, held, strict=True))
 
-    def choose(self, debian: Debian, platforms: Iterable[Platform]) -> tuple[Lock, list[str]]:
+    def choose(self, debian: Debian, platforms: Iterable[Platform], file: str) -> tuple[Lock, list[str]]:
         """Choose packages for every platform; the second result is what is odd about them.
 
-        Raises BuildError when there is no choice that fits.
+        Raises BuildError, which names the file that asks for them, when there is no choice that fits.
         """
         indexes: list[IndexPin] = []
         chosen: dict[Platform, tuple[Pin, ...]] = {}
@@ -150,7 +149,7 @@ class Cellar:
                     # The lock has the roots sorted; their order in image.yaml must not change the choice.
                     closure = resolve(index, sorted(debian.packages), dict(debian.omit))
             except BuildError as error:
-                raise BuildError(f"for {platform}:\n{error.message}", hint=error.hint) from None
+                raise BuildError(f"{file}: debian, for {platform}:\n{error.message}", hint=error.hint) from None
             chosen[platform] = tuple(package.pin for package in closure.packages)
             odd += [f"{platform}: {warning}" for warning in closure.warnings]
         lock = make_lock(debian, indexes, chosen)

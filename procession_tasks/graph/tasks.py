@@ -40,7 +40,7 @@ def create_tasks() -> Iterator[Task]:
 
 def _go_inputs() -> Iterator[Task]:
     """list what each Go program is compiled from"""
-    batches = _batches("tools.list_inputs")
+    batches = _batches("programs.list_inputs")
     names: dict[Mode, list[str]] = {}
     for one in _programs():
         name = f"go-inputs:{one.list.subject}"
@@ -57,7 +57,7 @@ def _go_inputs() -> Iterator[Task]:
 
 def _go_compile() -> Iterator[Task]:
     """compile the Go programs"""
-    batches = _batches("tools.compile_programs")
+    batches = _batches("programs.compile_programs")
     for one in _programs():
         name = f"go-compile:{one.compile.subject}"
         batch = batches[one.program.mode]
@@ -126,7 +126,7 @@ def _release() -> Iterator[Task]:
 def _validate() -> Iterator[Task]:
     """check definitions without building"""
     for image, of_image in _by_image().items():
-        action = told(tool("tools.validate", of_image[0], session()), session())
+        action = told(tool("checks.validate", of_image[0], session()), session())
         doc = f"check the definition of {image}"
         yield Task(f"validate:{image}", [action], subtask_of="validate", doc=doc, io=_UNCAPTURED)
     yield from _group("validate", _validate, [f"validate:{image}" for image in _by_image()])
@@ -135,7 +135,7 @@ def _validate() -> Iterator[Task]:
 def _verify() -> Iterator[Task]:
     """read finished images back and check them against their definitions"""
     for one in _plans():
-        action = told(tool("tools.verify", one, session()), session())
+        action = told(tool("checks.verify", one, session()), session())
         doc = f"check {one.pack.outputs[0]} against its definition"
         packed = [f"pack-aci:{one.name}"]
         yield Task(f"verify:{one.name}", [action], subtask_of="verify", doc=doc, task_dep=packed, io=_UNCAPTURED)

@@ -1,49 +1,34 @@
-"""The tools that steps name: each does its work from the step's declaration."""
+"""The tools that stage and pack an image: each does its work from the step's declaration."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from pathlib import Path
-
-from procession_tasks import files, process
 from procession_tasks.definition.manifest import canonical, parse_manifest
-from procession_tasks.errors import BuildError, DefinitionError, Problem
-from procession_tasks.golang.command import run_go
-from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
-from procession_tasks.golang.said import said
-from procession_tasks.graph.actions import FULL_DISK
-from procession_tasks.graph.definitions import definitions
+from procession_tasks.errors import DefinitionError, Problem
 from procession_tasks.graph.plan import accounts_of, paths_of
-from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.session import Session
 from procession_tasks.image.aci import write_aci
-from procession_tasks.image.expected import expected
-from procession_tasks.image.verify import verify as verify_aci
 from procession_tasks.rootfs import tree
 from procession_tasks.rootfs.merge import Source
 from procession_tasks.rootfs.program import missing_program
 from procession_tasks.rootfs.stage import image_sources, stage
 from procession_tasks.step import Step
 
-_GO_USAGE = 2  # the go command's exit status for wrong usage
-
 
 def inject(step: Step, session: Session) -> None:
     """Stage an image's tree from its rootfs/, its programs, its packages and what image.yaml declares."""
     root = session.root
     tree, listing, owners = (root / step.option(name) for name in ("tree", "list", "owners"))
-    stage(_merged(step, session), tree, listing, owners)
+    stage(merged(step, session), tree, listing, owners)
 
 
-def _merged(step: Step, session: Session) -> dict[str, Source]:
+def merged(step: Step, session: Session) -> dict[str, Source]:
+    """Merge everything that an inject step stages."""
     programs = [text.split("=", 1) for text in step.options("program")]
     built = [(place, session.root / file) for place, file in programs]
     if step.options("packages"):
-        from procession_tasks.graph.packages import merged  # images of programs alone need none of it
+        from procession_tasks.graph import packages  # images of programs alone need none of it
 
-        return merged(step, built, session)
+        return packages.merged(step, built, session)
     rootfs = session.root / step.option("rootfs")
     return image_sources(accounts_of(step), paths_of(step), step.option("definition"), rootfs, built)
 
@@ -60,101 +45,3 @@ def pack(step: Step, session: Session) -> None:
     output = root / step.option("output")
     output.parent.mkdir(parents=True, exist_ok=True)
     write_aci(output, canonical(parsed, labels), entries, root / step.option("tree"), int(step.option("date")))
-
-
-def list_inputs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, BuildError]:
-    """List the inputs of programs of one mode, with one `go list`; by task, return what went wrong."""
-    inputs = session.inputs(next(iter(plans.values())).program.mode)
-    try:
-        inputs.refresh(plan.program.package for plan in plans.values())
-    except BuildError as error:
-        return dict.fromkeys(plans, error)
-    for plan in plans.values():
-        files.write_if_changed(session.root / plan.list.outputs[0], inputs.text(plan.program.package))
-    return {}
-
-
-def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, BuildError]:
-    """Compile programs of one mode with as few `go build` as can be; by task, return what went wrong."""
-    failed: dict[str, BuildError] = {}
-    task_of = {plan.program: name for name, plan in plans.items()}
-    broken = [program for program in task_of if session.inputs(program.mode).is_broken(program.package)]
-    # What cannot even be loaded stops a whole run before it starts, so it gets one of its own.
-    sound = [program for program in task_of if program not in broken]
-    for run in [*batches(sound), *([program] for program in broken)]:
-        for program, error in _compile(run, session).items():
-            failed[task_of[program]] = error
-    return failed
-
-
-def verify(one: Plan, session: Session) -> None:
-    """Read a finished image back and compare it with its definition.
-
-    Raises BuildError with every difference.
-    """
-    root = session.root
-    image = definitions(session).image(one.image)
-    built = {place: root / file for place, file in (text.split("=", 1) for text in one.inject.options("program"))}
-    wanted = expected(image, root, one.platform, built, int(one.pack.option("date")))
-    aci = root / one.pack.option("output")
-    findings = verify_aci(aci, wanted)
-    if findings:
-        raise BuildError("\n".join(findings), hint=f"doit build:{one.name} makes it anew")
-    image_id = Path(f"{aci}.id").read_text(encoding="ascii").strip()
-    sys.stdout.write(f"{one.pack.option('output')}: ok, {image_id}\n")
-
-
-def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
-    """Build programs into a folder beside the final one, then move each that came about."""
-    root, mode = session.root, run[0].mode
-    final = root / Path(run[0].output).parent
-    part = final / f".{mode.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    scratch = part / ".tmp"
-    scratch.mkdir(parents=True)
-    try:
-        command, made = _commands(run, f"{part.relative_to(root)}")
-        finished = run_go(session.go, mode, command, scratch)
-        there = [program for program in run if (part / made[program]).is_file()]
-        for program in there:
-            (part / made[program]).replace(root / program.output)
-        missing = [program for program in run if program not in there]
-        if finished.status == _GO_USAGE and len(run) > 1:  # wrong flags of one stop them all
-            return {program: error for one in run for program, error in _compile([one], session).items()}
-        return _explain(run if finished.status != 0 and not missing else missing, finished, session)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def validate(one: Plan, session: Session) -> None:
-    """Check what only the files of a definition can tell: that its sources fit together.
-
-    How they fit its packages shows when these are there.  Raises BuildError with every clash.
-    """
-    if one.fetch is None:
-        _merged(one.inject, session)
-    sys.stdout.write(f"{one.inject.option('definition')}: ok\n")
-
-
-def _commands(run: list[Program], part: str) -> tuple[tuple[str, ...], dict[Program, str]]:
-    """Return the command for a run and the name under which it leaves each program in `part`."""
-    if len(run) > 1:
-        return batch_command(run, part), {program: go_name(program) for program in run}
-    name = Path(run[0].output).name
-    alone = Program(run[0].mode, run[0].package, run[0].ldflags, f"{part}/{name}")
-    return build_command(alone), {run[0]: name}
-
-
-def _explain(missing: list[Program], finished: process.Finished, session: Session) -> dict[Program, BuildError]:
-    """Say once what the compiler said, or why it said nothing."""
-    errors = {}
-    for program in missing:
-        mode = program.mode
-        message = said(finished.stderr, mode.module, str(session.root)) or f"go build: exit status {finished.status}"
-        if finished.status == 0:
-            folder = os.path.normpath(f"{mode.module}/{program.package}")
-            name = session.inputs(mode).package_name(program.package)
-            message = f"{folder}: must be package main, got package {name}"
-        full = "no space left on device" in message
-        errors[program] = BuildError(message, hint=FULL_DISK if full else None)
-    return errors
