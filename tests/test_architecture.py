@@ -115,6 +115,14 @@ def test_the_verifier_shares_no_code_with_the_writers() -> None:
     assert {module for module in reached if part(module) == "rootfs"} == set()
 
 
+def test_what_the_verifier_expects_of_packages_shares_no_code_with_what_unpacks_them() -> None:
+    assert own("procession_tasks.image.expected_packages") == {
+        "procession_tasks.debian.pin",
+        "procession_tasks.errors",
+        "procession_tasks.image.members",
+    }
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_no_function_is_longer_than_a_page(module: str) -> None:
     assert {name: lines for name, lines in functions(module) if lines > LONGEST} == {}

@@ -72,7 +72,9 @@ def parse_lock(text: bytes, file: str) -> Lock:
     try:
         lock: Lock = _LOCK.read(parse_yaml(text, file), "", report)
     except InvalidError:
-        raise DefinitionError(report.problems) from None
+        raise _relockable(report.problems, file) from None
+    except DefinitionError as error:
+        raise _relockable(error.problems, file) from None
     found = _CHECKSUM.search(text)
     if found is None or _checksum(text[found.end() :]) != lock.checksum:
         line = text.count(b"\n", 0, found.start()) + 1 if found else 1
@@ -159,6 +161,11 @@ def _pairs(line: str) -> Iterator[tuple[str, Any]]:
 
 def _checksum(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
+
+
+def _relockable(problems: Iterable[Problem], file: str) -> DefinitionError:
+    """Give every problem the hint that helps: nobody is to mend a lock by hand."""
+    return DefinitionError(dataclasses.replace(problem, hint=_relock(file)) for problem in problems)
 
 
 def _relock(file: str) -> str:

@@ -22,7 +22,12 @@ def verify(one: Plan, session: Session) -> None:
     root = session.root
     image = definitions(session).image(one.image)
     built = {place: root / file for place, file in (text.split("=", 1) for text in one.inject.options("program"))}
-    wanted = expected(image, root, one.platform, built, int(one.pack.option("date")))
+    packages = None
+    if image.file.debian:
+        from procession_tasks.graph.packages import for_verifier  # images of programs alone need none of it
+
+        packages = for_verifier(image, one.platform, session)
+    wanted = expected(image, root, one.platform, built, int(one.pack.option("date")), packages)
     aci = root / one.pack.option("output")
     findings = verify_aci(aci, wanted)
     if findings:

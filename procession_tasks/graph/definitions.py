@@ -16,6 +16,8 @@ from procession_tasks.graph.session import Session, source_date
 from procession_tasks.platform import host
 from procession_tasks.rootfs.stage import declared_sources
 
+_parsed = functools.cache(parse_lock)  # a run plans with a lock, then fetches what it names
+
 
 class Definitions:
     """What the files of the repository at a session's root declare."""
@@ -59,7 +61,7 @@ class Definitions:
         except OSError as error:
             hint = f"doit lock:{image.name} writes it"
             raise DefinitionError([Problem(file, 1, "", "must be a readable file", error.strerror, hint)]) from None
-        return parse_lock(text, file)
+        return _parsed(text, file)
 
     def check_lock(self, image: Image) -> None:
         """See that the lock of an image, if it needs one, is of its definition; raises DefinitionError."""

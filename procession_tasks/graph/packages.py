@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from procession_tasks import files
 from procession_tasks.debian.archive import Archive, Trust
@@ -32,6 +33,9 @@ from procession_tasks.platform import Platform
 from procession_tasks.rootfs.merge import Source
 from procession_tasks.rootfs.packages import Definition, Rules, package_sources
 from procession_tasks.step import Step
+
+if TYPE_CHECKING:
+    from procession_tasks.image.expected_packages import Packages
 
 
 def fetch(step: Step, session: Session) -> None:
@@ -65,6 +69,17 @@ def merged(step: Step, programs: Sequence[tuple[str, Path]], session: Session) -
     return packaged.sources
 
 
+def for_verifier(image: Image, platform: Platform, session: Session) -> Packages:
+    """Say which packages an image must be made of: those of its lock, brought into the store if need be."""
+    from procession_tasks.image.expected_packages import Packages  # builds need none of it
+
+    settings, own = definitions(session).project.debian, image.file.debian or Debian(())
+    pins = definitions(session).lock(image).pins(platform)
+    cellar(session).ensure(image.name, f"{image.folder}/{FILE}", pins)
+    debs = tuple((pin, cellar(session).path(pin)) for pin in pins)
+    return Packages(debs, (*own.prune, *settings.prune), (*own.keep, *settings.keep))
+
+
 def lock(name: str, session: Session) -> None:
     """Choose the packages of an image anew, write its lock, and say what changed."""
     image, file = _asked(name, session)
@@ -84,10 +99,8 @@ def outdated(name: str, session: Session) -> None:
     """Say which packages of an image there are newer versions of, in its suites and in the security suites."""
     image, file = _asked(name, session)
     pinned = definitions(session).lock(image)
-    suites = list(pinned.suites)
-    suites += [security for suite in suites if (security := f"{suite}-security") not in suites and "-" not in suite]
     available = {
-        platform: cellar(session).candidates(suites, platform.debian, [pin.name for pin in pins])
+        platform: cellar(session).newest(pinned.suites, platform.debian, [pin.name for pin in pins])
         for platform, pins in pinned.packages
     }
     found = list(newer(pinned, available))
@@ -125,6 +138,10 @@ class Cellar:
         dates = functools.cache(partial(self._dates, image))
         self._store.ensure(Request(lock, image, tuple(pins)), lambda pin: self._places(pin, dates), self._newest)
 
+    def path(self, pin: Pin) -> Path:
+        """Return where a package is in the store, if it is there."""
+        return self._store.path(pin)
+
     def contents(self, image: str, lock: str, pins: Sequence[Pin]) -> list[tuple[Pin, Contents]]:
         """Return what packages hold, in the order given; raises BuildError."""
         self.ensure(image, lock, pins)
@@ -161,6 +178,16 @@ class Cellar:
         with Index(files, architecture) as index:
             found = {name: index.candidates(name) for name in names}
         return {name: packages[0].pin for name, packages in found.items() if packages}
+
+    def newest(self, suites: Sequence[str], architecture: str, names: Sequence[str]) -> dict[str, Pin]:
+        """Return the newest package of each name in suites and their security suites, where a mirror has these."""
+        also = [f"{suite}-security" for suite in suites if "-" not in suite and f"{suite}-security" not in suites]
+        try:
+            return self.candidates([*suites, *also], architecture, names)
+        except BuildError as error:
+            found = self.candidates(suites, architecture, names)
+            warn(f"not looked at: {error.message}")
+            return found
 
     def _files(self, suites: Sequence[str], architecture: str) -> tuple[list[PackagesFile], list[IndexPin]]:
         found = [self._archive.packages(suite, architecture) for suite in suites]

@@ -79,15 +79,17 @@ def test_a_lock_that_was_edited_is_refused_with_the_command_that_writes_it_anew(
         (b'sha256: "abab', b'sha256: "Abab', "must be a SHA-256 in lower-case hex"),
         (b'name: "base-files"', b'name: "Base Files"', "must be the name of a Debian package"),
         (b"size: 1234", b"size: -1", "must be a whole number"),
-        (b"size: 1234", b"sizes: 1234", "did you mean size?"),
-        (b"linux/arm64:", b"linux/arm46:", "did you mean linux/arm64?"),
+        (b"size: 1234", b"sizes: 1234", "sizes: must be a known key"),
+        (b"linux/arm64:", b"linux/arm46:", "got 'linux/arm46'"),
         (b"format: 1", b"format: 2", "must be a whole number from 1 to 1"),
         (b"checksum:", b"<<<<<<< ours\nchecksum:", "must be YAML"),
     ],
 )
 def test_what_is_no_lock_is_refused_where_it_is_wrong(old: bytes, new: bytes, said: str) -> None:
     assert old in TEXT
-    assert said in problems(TEXT.replace(old, new, 1))
+    told = problems(TEXT.replace(old, new, 1))
+    assert said in told
+    assert told.endswith("\n  hint: doit lock:etcd writes it anew")
 
 
 def test_a_lock_cut_short_is_refused() -> None:
