@@ -59,7 +59,8 @@ def shipped(packages: Sequence[tuple[Pin, Contents]]) -> Shipped:
                     elves[content] = file.elf
                 if file is not member and file.size:  # empty files may share a range by chance
                     repeated.add(content)
-            _add(_source(pin, member, content, places), merged, findings)
+            source = _source(pin, member, content, places, (file or member).xattrs)
+            _add(source, merged, findings)
     return Shipped(merged, findings, elves, frozenset(repeated), places)
 
 
@@ -110,11 +111,13 @@ def _made_links(packages: Iterable[tuple[Pin, Contents]]) -> Iterator[Source]:
                 yield Source(Entry(path, "symlink", 0o777, link=text), f"{pin.name}: /{path}", owner=pin.name)
 
 
-def _source(pin: Pin, member: Member, content: Range | None, places: Places) -> Source:
+def _source(
+    pin: Pin, member: Member, content: Range | None, places: Places, xattrs: tuple[tuple[str, bytes], ...]
+) -> Source:
     path = places.folder(member.path) if member.type == "directory" else places.file(member.path)
     kind = "file" if member.type == "hardlink" else member.type
     text = member.link if member.type == "symlink" else ""
-    entry = Entry(path, kind, member.mode, member.uid, member.gid, link=text, xattrs=member.xattrs)
+    entry = Entry(path, kind, member.mode, member.uid, member.gid, link=text, xattrs=xattrs)
     return Source(entry, f"{pin.name}: /{member.path}", content, pin.name)
 
 
