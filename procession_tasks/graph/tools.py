@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from procession_tasks.definition.manifest import canonical, parse_manifest
 from procession_tasks.errors import DefinitionError, Problem
 from procession_tasks.graph.plan import accounts_of, paths_of
 from procession_tasks.graph.session import Session
 from procession_tasks.image.aci import write_aci
 from procession_tasks.rootfs import tree
+from procession_tasks.rootfs.content import DamagedError
 from procession_tasks.rootfs.merge import Source
 from procession_tasks.rootfs.program import missing_program
 from procession_tasks.rootfs.stage import image_sources, stage
@@ -18,7 +22,16 @@ def inject(step: Step, session: Session) -> None:
     """Stage an image's tree from its rootfs/, its programs, its packages and what image.yaml declares."""
     root = session.root
     tree, listing, owners = (root / step.option(name) for name in ("tree", "list", "owners"))
-    stage(merged(step, session), tree, listing, owners)
+    damaged: set[Path] = set()
+    while True:
+        try:
+            return stage(merged(step, session), tree, listing, owners)
+        except DamagedError as damage:
+            if damage.path in damaged:
+                raise
+            damaged.add(damage.path)
+            sys.stderr.write(f"warning: {damage.message}; it is unpacked anew\n")
+            damage.path.unlink(missing_ok=True)
 
 
 def merged(step: Step, session: Session) -> dict[str, Source]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from procession_tasks import interruption
 from procession_tasks.errors import BuildError
 
-_CHUNK = 1024 * 1024
+_CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,14 @@ class Range:
 
 
 Content = Path | Range | bytes | None
+
+
+class DamagedError(BuildError):
+    """A file of the store has changed since a package was unpacked into it; `path` may be removed."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message, hint=f"rm {path}, which is then unpacked anew")
+        self.path = path
 
 
 def chunks(content: Content, origin: str) -> Iterator[bytes]:
@@ -54,11 +62,10 @@ def chunks(content: Content, origin: str) -> Iterator[bytes]:
 
 
 def check(content: Content, digest: str, origin: str) -> None:
-    """See that what was read of a range has the SHA-256 it must have; raises BuildError."""
+    """See that what was read of a range has the SHA-256 it must have; raises DamagedError."""
     if isinstance(content, Range) and content.sha256 != digest:
         rule = "must be what was unpacked from the package, byte for byte"
-        hint = f"the store is damaged: rm {content.path}, which is then unpacked anew"
-        raise BuildError(f"{origin}: {rule}, got sha256 {digest}", hint=hint)
+        raise DamagedError(content.path, f"{origin}: {rule}, got sha256 {digest}")
 
 
 def read(content: Content, origin: str) -> bytes:

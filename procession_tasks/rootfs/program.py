@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 
+from procession_tasks.definition.shape import did_you_mean
 from procession_tasks.rootfs.tree import Entry
 
 _LINK_LIMIT = 40  # what Linux follows before it calls a path a loop (path_resolution(7))
@@ -17,11 +18,16 @@ def missing_program(path: str, entries: Iterable[Entry]) -> tuple[str, str, str 
     entry = _resolved(path, by_path)
     if entry is None or entry.type == "directory":
         name = posixpath.basename(path)
-        near = sorted(f"/{found}" for found in by_path if posixpath.basename(found) == name)
-        return _RULE, repr(path), f"there is {', '.join(near)}" if near else None
+        same = sorted(f"/{found}" for found in by_path if posixpath.basename(found) == name)
+        return _RULE, repr(path), f"there is {', '.join(same)}" if same else _near(path, by_path.values())
     if not entry.mode & 0o111:
-        return _RULE, f"{path!r}, which is not executable (mode {entry.mode:04o})", f"chmod +x rootfs/{entry.path}"
+        hint = f'add {{path: /{entry.path}, type: file, mode: "0755"}} to paths, or chmod +x it in rootfs/'
+        return _RULE, f"{path!r}, which is not executable (mode {entry.mode:04o})", hint
     return None
+
+
+def _near(path: str, entries: Iterable[Entry]) -> str | None:
+    return did_you_mean(path, [f"/{entry.path}" for entry in entries if entry.type == "file" and entry.mode & 0o111])
 
 
 def _resolved(path: str, by_path: Mapping[str, Entry]) -> Entry | None:

@@ -71,7 +71,7 @@ def test_a_store_that_is_damaged_is_told_and_leaves_what_was_there(tmp_path: Pat
     assert str(caught.value).startswith("etcd-server: /usr/bin/etcd: ")
     if damage in ("changed", "short"):
         assert "must be what was unpacked from the package, byte for byte, got sha256 " in str(caught.value)
-        assert caught.value.hint == f"the store is damaged: rm {data}, which is then unpacked anew"
+        assert caught.value.hint == f"rm {data}, which is then unpacked anew"
     assert os.listdir(tmp_path / "tree") == ["old"]
     assert not (tmp_path / "tree.files").exists()
     assert not (tmp_path / ".tree.part").exists()
