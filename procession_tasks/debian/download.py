@@ -1,234 +1,216 @@
-"""Downloads over HTTP, HTTPS and from files: resumed where they stopped, verified before they count."""
+"""Downloads files of a repository: resumed where they stopped, verified before they count."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
-import http.client
 import os
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import IO, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from procession_tasks import files, interruption
+from procession_tasks.debian.failure import BadRangeError, FailedDownloadError, PassingError
+from procession_tasks.debian.repositories import Place
+
+if TYPE_CHECKING:
+    from procession_tasks.debian.transport import Answer
 
 T = TypeVar("T")
-Kind = Literal["gone", "changed", "unreachable"]
+Advance = Callable[[int], None]
 
-_TIMEOUT_S = 30.0
 _WAITS_S = (0.3, 1.0, 3.0)  # before each further attempt
+_LOOK_S = 0.1
 _CHUNK = 128 * 1024
-_GONE = (404, 410)
-_PARTIAL, _BAD_RANGE, _SERVER_ERROR = 206, 416, 500
-
-
-class FailedDownloadError(Exception):
-    """Why something cannot be had: it is gone, it is other bytes, or nobody answers; no address is named."""
-
-    def __init__(self, kind: Kind, what: str) -> None:
-        super().__init__(f"{kind}: {what}")
-        self.kind = kind
-        self.what = what
-
-
-class _TransientError(FailedDownloadError):
-    """What may be better in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a file must be: bytes, and SHA-256 in lower-case hex."""
+    """What a file must be: SHA-256 in lower-case hex, and bytes."""
 
-    size: int
     sha256: str
+    size: int
+
+    def is_in(self, path: Path) -> bool:
+        """Tell whether a path has exactly this, which reads all of it."""
+        try:
+            return path.stat().st_size == self.size and files.sha256(path) == self.sha256
+        except FileNotFoundError:
+            return False
 
 
-class _BadRangeError(_TransientError):
-    """The server has no such part of the file."""
-
-
-class _Response(Protocol):
-    def read(self, size: int = ..., /) -> bytes: ...
-
-
-def download(
-    url: str, target: Path, wanted: Wanted, proxy: str | None = None, advance: Callable[[int], None] = lambda _: None
-) -> None:
-    """Bring a file under its final name, once it is whole and verified.
+def download(place: Place, path: str, target: Path, wanted: Wanted, advance: Advance = lambda _: None) -> None:
+    """Bring a file of a repository under its final name, once it is whole and verified.
 
     What an interrupted run left beside it (``.part``) is continued; another process that is at
-    it is waited for.  `advance` is told of bytes as they come, negative when they are dropped.
-    Raises FailedDownloadError.
+    it is waited for; what has the name and is something else is replaced.  `advance` is told of
+    bytes as they come, negative when they are dropped.  Raises FailedDownloadError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _claimed(target) as part:
+    with _claimed(target, wanted, advance) as part:
         if part is None:
             advance(wanted.size)
             return
-        resumed = part.seek(0, os.SEEK_END)
-        advance(resumed)
-        _transfer(url, part, wanted, proxy, advance)
-        if resumed and not _is(part, wanted):
-            _drop(part, advance)  # what was there may be of another file
-            _transfer(url, part, wanted, proxy, advance)
-        if not _is(part, wanted):
-            got = _digest(part) if part.seek(0, os.SEEK_END) == wanted.size else f"{part.tell()} bytes"
-            expected = f"sha256 {wanted.sha256}" if part.tell() == wanted.size else f"{wanted.size} bytes"
-            _drop(part, advance)
-            raise FailedDownloadError("changed", f"must have {expected}, got {got}")
-        Path(part.name).replace(target)
+        transfer = partial(_persistently, partial(_transfer, place, path, part, wanted))
+        transfer()
+        got = part.sha256()
+        if got != wanted.sha256 and part.is_patched:
+            part.drop()
+            transfer()
+            got = part.sha256()
+        if got != wanted.sha256:
+            part.drop()
+            raise FailedDownloadError("changed", f"must have the sha256 {wanted.sha256}, got {got}")
+        part.path.replace(target)
 
 
-def read(url: str, limit: int, proxy: str | None = None) -> bytes:
-    """Return a small file; raises FailedDownloadError, for one larger than `limit` too."""
+def read(place: Place, path: str, limit: int) -> bytes:
+    """Return a small file of a repository; raises FailedDownloadError, for one larger than `limit` too."""
+    from procession_tasks.debian.transport import opened  # costs more than a build that downloads nothing
 
-    def fetch() -> bytes:
-        with _opened(url, 0, proxy) as (response, _):
-            return response.read(limit + 1)
+    def attempt() -> bytes:
+        content = bytearray()
+        with opened(place, path) as answer:
+            while chunk := answer.read(_CHUNK):
+                interruption.check()
+                content += chunk
+                if len(content) > limit:
+                    raise FailedDownloadError("changed", f"must have at most {limit} bytes, got more")
+        return bytes(content)
 
-    content = _persistently(fetch)
-    if len(content) > limit:
-        raise FailedDownloadError("changed", f"must be at most {limit} bytes, got more")
-    return content
+    return _persistently(attempt)
+
+
+class _Part:
+    """A file that is not whole yet; nobody else writes it while it is open.
+
+    `is_patched` where not all of it is from one answer, which may be of another file than the next.
+    """
+
+    def __init__(self, stream: FileIO, path: Path, advance: Advance) -> None:
+        self.path = path
+        self.size = stream.seek(0, os.SEEK_END)
+        self.is_patched = self.size > 0
+        self._stream = stream
+        self._advance = advance
+        advance(self.size)
+
+    def append(self, chunk: bytes) -> None:
+        with files.naming(self.path):
+            unwritten = memoryview(chunk)
+            while unwritten:
+                unwritten = unwritten[self._stream.write(unwritten) :]
+        self.size += len(chunk)
+        self._advance(len(chunk))
+
+    def drop(self) -> None:
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._advance(-self.size)
+        self.size = 0
+        self.is_patched = False
+
+    def sha256(self) -> str:
+        self._stream.seek(0)
+        return hashlib.file_digest(self._stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
-def _claimed(target: Path) -> Iterator[IO[bytes] | None]:
+def _claimed(target: Path, wanted: Wanted, advance: Advance) -> Iterator[_Part | None]:
     """Open a target's partial file for this process alone; None when the target has come about meanwhile."""
     name = target.with_name(f"{target.name}.part")
     while True:
         with open(name, "r+b", buffering=0, opener=_open_or_make) as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            _lock(stream, advance)
             if not _is_at(stream, name):
                 continue  # who had it before has renamed or removed it
-            if target.exists():
+            if wanted.is_in(target):
                 name.unlink()
                 yield None
             else:
-                yield stream
+                yield _Part(stream, name, advance)
             return
 
 
 def _open_or_make(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-
-
-def _is_at(stream: IO[bytes], name: Path) -> bool:
+    """Open a file for writing, and never what a link that somebody put there leads to."""
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.path.samestat(os.stat(name), os.fstat(stream.fileno()))
+        return os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    os.unlink(path)
+    return os.open(path, flags, 0o644)
+
+
+def _lock(stream: FileIO, advance: Advance) -> None:
+    """Wait until no other process has the file; `advance` may tell that nothing comes."""
+    while True:
+        try:
+            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            interruption.check()
+            advance(0)
+            time.sleep(_LOOK_S)
+
+
+def _is_at(stream: FileIO, name: Path) -> bool:
+    try:
+        return os.path.samestat(os.stat(name, follow_symlinks=False), os.fstat(stream.fileno()))
     except FileNotFoundError:
         return False
 
 
-def _transfer(url: str, part: IO[bytes], wanted: Wanted, proxy: str | None, advance: Callable[[int], None]) -> None:
-    """Append to the partial file until it has the wanted size, as often as it takes."""
+def _transfer(place: Place, path: str, part: _Part, wanted: Wanted) -> None:
+    """Append to a partial file until it has the wanted size."""
+    from procession_tasks.debian.transport import opened  # as above
 
-    def attempt() -> None:
-        start = part.seek(0, os.SEEK_END)
-        if start > wanted.size:
-            start = _drop(part, advance)
-        if start == wanted.size:
-            return
-        try:
-            with _opened(url, start, proxy) as (response, continued):
-                if start and not continued:
-                    _drop(part, advance)
-                _append(response, part, wanted, advance)
-        except _BadRangeError:
-            _drop(part, advance)
-            raise
-
-    _persistently(attempt)
+    if part.size > wanted.size:
+        part.drop()
+    if part.size == wanted.size:
+        return
+    try:
+        with opened(place, path, part.size) as answer:
+            _receive(answer, part, wanted)
+    except BadRangeError:
+        part.drop()
+        raise
 
 
-def _append(response: _Response, part: IO[bytes], wanted: Wanted, advance: Callable[[int], None]) -> None:
-    with files.naming(Path(part.name)):
-        while chunk := response.read(_CHUNK):
-            interruption.check()
-            if part.tell() + len(chunk) > wanted.size:
-                raise FailedDownloadError("changed", f"must have {wanted.size} bytes, got more")
-            unwritten = memoryview(chunk)
-            while unwritten:
-                unwritten = unwritten[part.write(unwritten) :]
-            advance(len(chunk))
-    if part.tell() < wanted.size:
-        raise _TransientError("changed", f"must have {wanted.size} bytes, got {part.tell()}")
-
-
-def _drop(part: IO[bytes], advance: Callable[[int], None]) -> int:
-    """Begin anew."""
-    advance(-part.seek(0, os.SEEK_END))
-    part.seek(0)
-    part.truncate()
-    return 0
+def _receive(answer: Answer, part: _Part, wanted: Wanted) -> None:
+    if answer.size not in (None, wanted.size):
+        raise FailedDownloadError("changed", f"must have {wanted.size} bytes, got {answer.size}")
+    if answer.start != part.size:
+        part.drop()
+    part.is_patched = part.size > 0
+    while chunk := answer.read(_CHUNK):
+        interruption.check()
+        if part.size + len(chunk) > wanted.size:
+            raise FailedDownloadError("changed", f"must have {wanted.size} bytes, got more")
+        part.append(chunk)
+    if part.size < wanted.size:
+        raise FailedDownloadError("changed", f"must have {wanted.size} bytes, got {part.size}")
 
 
 def _persistently(do: Callable[[], T]) -> T:
     """Do something again after failures that may pass."""
     for wait in _WAITS_S:
-        interruption.check()
         try:
             return do()
-        except _TransientError:
-            time.sleep(wait)
+        except PassingError:
+            _pause(wait)
     return do()
 
 
-@contextlib.contextmanager
-def _opened(url: str, start: int, proxy: str | None) -> Iterator[tuple[_Response, bool]]:
-    """Ask for what follows a place in a file; the flag tells whether the answer begins there.
-
-    Everything that the network does is raised as FailedDownloadError, while the answer is read too.
-    """
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310  # mirrors may be files
-    proxies = None if proxy is None else {"http": proxy, "https": proxy}
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
-    try:
-        with opener.open(request, timeout=_TIMEOUT_S) as response:
-            yield response, response.status == _PARTIAL
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refused(error) from None
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        raise _unanswered(error) from None
-
-
-def _refused(error: urllib.error.HTTPError) -> FailedDownloadError:
-    if error.code in _GONE:
-        return FailedDownloadError("gone", f"HTTP {error.code}")
-    what = f"HTTP {error.code} {error.reason}"
-    if error.code == _BAD_RANGE:
-        return _BadRangeError("changed", what)
-    return (_TransientError if error.code >= _SERVER_ERROR else FailedDownloadError)("unreachable", what)
-
-
-def _unanswered(error: Exception) -> FailedDownloadError:
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(reason, FileNotFoundError):  # of a file: address
-        return FailedDownloadError("gone", "no such file")
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return FailedDownloadError("unreachable", f"its certificate is not good: {reason.verify_message}")
-    if isinstance(reason, TimeoutError):
-        return _TransientError("unreachable", "no answer in time")
-    if isinstance(reason, OSError) and reason.strerror:
-        return _TransientError("unreachable", reason.strerror.lower())
-    return _TransientError("unreachable", str(reason).lower() or "the connection ended")
-
-
-def _is(part: IO[bytes], wanted: Wanted) -> bool:
-    return part.seek(0, os.SEEK_END) == wanted.size and _digest(part) == wanted.sha256
-
-
-def _digest(part: IO[bytes]) -> str:
-    part.seek(0)
-    digest = hashlib.sha256()
-    while chunk := part.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+def _pause(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        interruption.check()
+        time.sleep(min(left, _LOOK_S))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
 import time
@@ -20,28 +22,32 @@ class Progress:
         self._done = 0
         self._next = time.monotonic() + _QUIET_S
         self._shown = False
+        self._ended = False
         self._lock = threading.Lock()
+        # Where the cursor cannot go back, each state is a line.
+        self._redraws = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def advance(self, count: int) -> None:
         """Add bytes that came, or take off those that were dropped."""
         with self._lock:
             self._done += count
-            if time.monotonic() >= self._next:
+            if not self._ended and time.monotonic() >= self._next:
                 self._show()
 
     def finish(self) -> None:
-        """End the line that was drawn, if any."""
+        """End the line that was drawn, if any; nothing is shown after that."""
         with self._lock:
+            self._ended = True
             if self._shown:
                 self._show()
-                if sys.stderr.isatty():
-                    sys.stderr.write("\n")
 
     def _show(self) -> None:
-        terminal = sys.stderr.isatty()
-        begin, end = ("\r", "") if terminal else ("", "\n")
-        done, total = self._done / _MEGABYTE, self._total / _MEGABYTE
-        sys.stderr.write(f"{begin}{self._what}: {done:.1f} of {total:.1f} MB{end}")
-        sys.stderr.flush()
+        begin = "\r" if self._redraws else ""
+        end = "" if self._redraws and not self._ended else "\n"
+        total = f"{self._total / _MEGABYTE:.1f}"
+        done = f"{self._done / _MEGABYTE:.1f}".rjust(len(total))  # what was drawn before is covered
+        with contextlib.suppress(OSError):  # a build goes on without who would read it
+            sys.stderr.write(f"{begin}{self._what}: {done} of {total} MB{end}")
+            sys.stderr.flush()
         self._shown = True
-        self._next = time.monotonic() + _EVERY_S[terminal]
+        self._next = time.monotonic() + _EVERY_S[self._redraws]

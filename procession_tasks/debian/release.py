@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from procession_tasks.debian.control import parse_stanza
 from procession_tasks.errors import BuildError
 
-_DIGEST = 64  # hex digits of a SHA-256
+_ENTRY = re.compile(r"\s*([0-9a-fA-F]{64})\s+([0-9]{1,15})\s+(\S+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,17 @@ def parse_release(text: str, name: str) -> Release:
 
 
 def _date(text: str) -> datetime:
-    date = parsedate_to_datetime(text)
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    from email.utils import parsedate_to_datetime  # only who downloads needs it
+
+    try:
+        date = parsedate_to_datetime(text)
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"a date must be one such as Sat, 11 Jul 2026 10:16:37 UTC, got {text!r}") from None
 
 
 def _entry(line: str) -> tuple[str, tuple[str, int]]:
-    digest, size, path = line.split()
-    if len(digest) != _DIGEST or not size.isdigit():
-        raise ValueError(line)
-    return path, (digest.lower(), int(size))
+    found = _ENTRY.fullmatch(line)
+    if found is None:
+        raise ValueError(f"under SHA256 must be digest, size and path, got {line.strip()!r}")
+    return found[3], (found[1].lower(), int(found[2]))

@@ -5,20 +5,25 @@ A file counts only while its bytes are what its name says; whoever has a package
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
 
-from procession_tasks import files, interruption
-from procession_tasks.debian.download import FailedDownloadError, Wanted, download
+from procession_tasks import interruption
+from procession_tasks.debian.download import Wanted, download
+from procession_tasks.debian.failure import FailedDownloadError, NoAnswerError
 from procession_tasks.debian.pin import Pin
 from procession_tasks.debian.progress import Progress
-from procession_tasks.debian.repositories import Place
+from procession_tasks.debian.repositories import TRY_ANOTHER, Place
 from procession_tasks.errors import BuildError
 
+T = TypeVar("T")
+
 _AT_ONCE = 4
+_LOOK_S = 0.1
 # Says where a package may be had, the likeliest place first.
 Places = Callable[[Pin], Sequence[Place]]
 # Says which version of a package there is now, if that can be found out.
@@ -35,11 +40,17 @@ class Request:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of what outlives a build folder: XDG base directory specification 0.8."""
+    """Return the folder of what outlives a build folder: XDG base directory specification 0.8.
+
+    Raises BuildError when the environment names none.
+    """
     if chosen := environment.get("PROCESSION_CACHE_DIR"):
         return Path(chosen).absolute()
-    base = environment.get("XDG_CACHE_HOME", "")
-    return Path(base if base.startswith("/") else Path.home() / ".cache", "procession")
+    if (base := environment.get("XDG_CACHE_HOME", "")).startswith("/"):
+        return Path(base, "procession")
+    if (home := environment.get("HOME", "")).startswith("/"):
+        return Path(home, ".cache/procession")
+    raise BuildError("HOME: must be set, to find the cache", hint="or set PROCESSION_CACHE_DIR to a folder for it")
 
 
 class Store:
@@ -47,6 +58,8 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # By digest the size, time of change and number of the file that had it.  One changed within
+        # the clock's tick keeps its key; `unpacked` digests once more, so that costs a message.
         self._verified: dict[str, tuple[int, int, int]] = {}
 
     def path(self, pin: Pin) -> Path:
@@ -54,7 +67,7 @@ class Store:
         return self.folder / f"{pin.sha256}.deb"
 
     def holds(self, pin: Pin) -> bool:
-        """Tell whether a package is there, to the byte; what has its name and is not it is removed."""
+        """Tell whether a package is there, to the byte."""
         path = self.path(pin)
         try:
             stat = path.stat()
@@ -62,8 +75,7 @@ class Store:
             return False
         key = (stat.st_size, stat.st_ctime_ns, stat.st_ino)
         if self._verified.get(pin.sha256) != key:
-            if stat.st_size != pin.size or files.sha256(path) != pin.sha256:
-                path.unlink(missing_ok=True)
+            if not _wanted(pin).is_in(path):
                 return False
             self._verified[pin.sha256] = key
         return True
@@ -71,53 +83,104 @@ class Store:
     def ensure(self, request: Request, places: Places, newest: Newest) -> None:
         """Have all packages in the store; nothing is asked of the network for those that are.
 
-        Raises BuildError that tells of every package that cannot be had.
+        Tells on stderr of files that are not what their names say, and replaces them.  Raises
+        BuildError that tells of every package that cannot be had.
         """
         unique = {pin.sha256: pin for pin in request.pins}.values()
-        missing = [pin for pin in unique if not self.holds(pin)]
+        missing = [(pin, places(pin)) for pin in unique if not self.holds(pin)]
         if not missing:
             return
-        progress = Progress(f"downloading packages of {request.image}", sum(pin.size for pin in missing))
+        for pin, _ in missing:
+            if self.path(pin).exists():
+                _note(f"{self.path(pin)}: must be {pin} to the byte, got something else; it is downloaded anew")
+        progress = Progress(f"downloading packages of {request.image}", sum(pin.size for pin, _ in missing))
+        delivery = _Delivery(self, progress)
         try:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                failures = list(pool.map(lambda pin: self._fetch(pin, places(pin), progress), missing))
+            _few_at_once(delivery.bring, missing)
         finally:
             progress.finish()
-        failed = [(pin, failure) for pin, failure in zip(missing, failures, strict=True) if failure]
-        if failed:
-            raise BuildError(_told(request, failed, newest), hint=_ways_out(request, self.folder))
+        if delivery.failures:
+            raise BuildError(_told(request, delivery.failures, newest), hint=_ways_out(request, delivery, self.folder))
 
-    def _fetch(self, pin: Pin, places: Sequence[Place], progress: Progress) -> FailedDownloadError | None:
+
+class _Delivery:
+    """What came of fetching packages; a place where nobody answered is not asked again."""
+
+    def __init__(self, store: Store, progress: Progress) -> None:
+        self.failures: dict[Pin, FailedDownloadError] = {}
+        self._silent: dict[Place, NoAnswerError] = {}
+        self._store = store
+        self._progress = progress
+
+    def bring(self, wish: tuple[Pin, Sequence[Place]]) -> None:
         """Try one place after the other; the first one's failure is the one to tell."""
+        pin, places = wish
         first: FailedDownloadError | None = None
         for place in places:
             interruption.check()
             try:
-                url = f"{place.url}/{pin.path.replace('+', '%2b')}"
-                download(url, self.path(pin), Wanted(pin.size, pin.sha256), place.proxy, progress.advance)
+                self._ask(place, pin)
             except FailedDownloadError as failure:
                 first = first or failure
             else:
-                return None
-        return first
+                return
+        self.failures[pin] = first or FailedDownloadError("unreachable", "nothing says where it may be had")
+
+    def _ask(self, place: Place, pin: Pin) -> None:
+        if place in self._silent:
+            raise self._silent[place]
+        try:
+            download(place, pin.path, self._store.path(pin), _wanted(pin), self._progress.advance)
+        except NoAnswerError as failure:
+            self._silent[place] = failure
+            raise
 
 
-def _told(request: Request, failed: Iterable[tuple[Pin, FailedDownloadError]], newest: Newest) -> str:
-    lines = []
-    for pin, failure in sorted(failed, key=lambda pair: pair[0].name):
-        what = f"{failure.kind}: {failure.what}"
-        if failure.kind != "unreachable" and (version := newest(pin)):
-            same = version == pin.version
-            what += f"; {pin.suite} has {'the same version' if same else version} now"
-        lines.append(f"  {pin} ({pin.repository}, {pin.path}): {what}")
-    count = f"{len(lines)} of {len(request.pins)} packages"
-    return "\n".join([f"{request.lock}: {count} cannot be had", *lines])
+def _few_at_once(do: Callable[[T], None], items: list[T]) -> None:
+    """Do something with all items in a few threads; who is interrupted does not wait for what hangs."""
+    waiting = iter(items)
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        for item in waiting:  # each is given to one thread: a list's iterator is atomic
+            try:
+                do(item)
+            except BaseException as error:  # noqa: BLE001  # raised again by who waits
+                raised.append(error)
+            if raised:
+                return
+
+    threads = [Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(items)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            interruption.check()
+            thread.join(_LOOK_S)
+    if raised:
+        raise raised[0]
 
 
-def _ways_out(request: Request, folder: Path) -> str:
-    home = os.path.expanduser("~")
-    shown = str(folder).replace(f"{home}/", "~/", 1) if str(folder).startswith(f"{home}/") else str(folder)
-    return (
-        f"doit lock:{request.image} chooses anew; or put each file into {shown} as SHA256.deb;"
-        " or set snapshot under [tool.procession.debian]"
-    )
+def _wanted(pin: Pin) -> Wanted:
+    return Wanted(pin.sha256, pin.size)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.flush()
+
+
+def _told(request: Request, failures: Mapping[Pin, FailedDownloadError], newest: Newest) -> str:
+    lines = [f"{request.lock}: {len(failures)} of {len(request.pins)} packages cannot be had"]
+    for pin, failure in sorted(failures.items(), key=lambda pair: pair[0].name):
+        now = None if failure.kind == "unreachable" else newest(pin)
+        version = "the same version" if now == pin.version else now
+        lines.append(f"  {pin}: {failure}" + (f"; {pin.suite} has {version} now" if now else ""))
+        lines.append(f"    {pin.repository}/{pin.path} sha256 {pin.sha256}")
+    return "\n".join(lines)
+
+
+def _ways_out(request: Request, delivery: _Delivery, folder: Path) -> str:
+    kinds = {failure.kind for failure in delivery.failures.values()}
+    first = TRY_ANOTHER if kinds == {"unreachable"} else f"doit lock:{request.image} chooses anew"
+    return f"{first}; or put each file into {folder} as <sha256>.deb; or set snapshot under [tool.procession.debian]"

@@ -32,6 +32,20 @@ _ABANDONED_S = 3600
 _guards: dict[str, threading.Lock] = {}
 
 
+def loaded(pin: Pin, folder: Path) -> Contents | None:
+    """Give what `unpacked` keeps of a package; None when it is not there or not of this format.
+
+    The package itself is not looked at: whoever builds from it has verified it.
+    """
+    data, contents = _paths(pin, folder)
+    match kept.load(contents):
+        case (form, sha256, size, control, scripts, conffiles, md5sums, members) if (
+            form == (FORMAT, _FIELDS) and sha256 == pin.sha256 and size == _size(data)
+        ):
+            return Contents(control, scripts, conffiles, md5sums, tuple(map(_member, members)), data)
+    return None
+
+
 def unpacked(deb: Path, pin: Pin, folder: Path) -> Contents:
     """Verify a .deb against its pin, and give what it holds.
 
@@ -46,7 +60,7 @@ def unpacked(deb: Path, pin: Pin, folder: Path) -> Contents:
     with _guards.setdefault(pin.sha256, threading.Lock()), _opened(deb) as file:
         _verify(file, deb, pin)
         try:
-            return _load(pin, folder) or _unpack(file, pin, folder)
+            return loaded(pin, folder) or _unpack(file, pin, folder)
         except BrokenError as error:
             raise BuildError(f"{deb}: {pin}: {error}") from None
 
@@ -74,16 +88,6 @@ def _verify(file: BinaryIO, deb: Path, pin: Pin) -> None:
 
 def _paths(pin: Pin, folder: Path) -> tuple[Path, Path]:
     return folder / f"{pin.sha256}.data", folder / f"{pin.sha256}.contents"
-
-
-def _load(pin: Pin, folder: Path) -> Contents | None:
-    data, contents = _paths(pin, folder)
-    match kept.load(contents):
-        case (form, sha256, size, control, scripts, conffiles, md5sums, members) if (
-            form == (FORMAT, _FIELDS) and sha256 == pin.sha256 and size == _size(data)
-        ):
-            return Contents(control, scripts, conffiles, md5sums, tuple(map(_member, members)), data)
-    return None
 
 
 def _size(path: Path) -> int | None:

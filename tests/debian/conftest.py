@@ -1,15 +1,16 @@
-"""apt as a judge of what is chosen: with folders of its own, of nothing installed."""
+"""apt as a judge of what is chosen: with folders of its own, of nothing installed.  Downloads that do not wait."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from procession_tasks.debian import download, transport
 from procession_tasks.debian.index import PackagesFile
 
 # Name, version, architecture and SHA-256.
@@ -89,6 +90,19 @@ class Apt:
         listed = self.run("indextargets", "--format", fields, "Created-By: Packages").stdout.splitlines()
         targets = [line.split("|") for line in listed]
         return [PackagesFile(Path(file), Path(uri).name, suite) for file, uri, suite in targets if Path(file).exists()]
+
+
+@pytest.fixture
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Download without long waits, and by the proxies of this test's environment."""
+    monkeypatch.setattr(download, "_WAITS_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(transport, "TIMEOUT_S", 20)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    transport._opener.cache_clear()
+    yield
+    transport._opener.cache_clear()
 
 
 @pytest.fixture(scope="session")
