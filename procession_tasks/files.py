@@ -35,7 +35,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Have an error of the system name the file that is written; a failed write does not."""
     try:
         yield
@@ -43,6 +43,13 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = os.fspath(path)
         raise
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write to an open file until all is written."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def write(path: Path, content: bytes) -> None:

@@ -65,6 +65,18 @@ def test_a_folder_in_the_way_is_an_error_that_leaves_it(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("size", [0, 1, 300_000])
+def test_all_is_written_however_little_the_system_takes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, piece: write(descriptor, piece[:4099]))
+    with (tmp_path / "file").open("wb") as file:
+        files.write_all(file.fileno(), content)
+    assert (tmp_path / "file").read_bytes() == content
+
+
 @pytest.mark.parametrize("size", [0, 1, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 600_000])
 def test_digests_are_those_of_the_whole_file(tmp_path: Path, size: int) -> None:
     path, content = tmp_path / "file", bytes(range(256)) * (size // 256 + 1)

@@ -24,6 +24,7 @@ class Definitions:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._loaded: dict[str, Image] = {}
 
     @functools.cached_property
     def project(self) -> Project:
@@ -35,10 +36,12 @@ class Definitions:
         return image_names(self._session.root, self.project)
 
     def image(self, name: str) -> Image:
-        """Load one definition and see that its files fit together; raises BuildError."""
-        image = load_image(self._session.root, self.project, name)
-        declared_sources(image.file, image.folder, self._session.root / image.folder / "rootfs")
-        return image
+        """Load one definition, once, and see that its files fit together; raises BuildError."""
+        if name not in self._loaded:
+            image = load_image(self._session.root, self.project, name)
+            declared_sources(image.file, image.folder, self._session.root / image.folder / "rootfs")
+            self._loaded[name] = image
+        return self._loaded[name]
 
     def with_packages(self, names: frozenset[str] | None) -> list[str]:
         """List those of the named images, or of all, that have packages; raises BuildError."""

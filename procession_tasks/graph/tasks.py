@@ -155,7 +155,7 @@ def _sizes() -> Iterator[Task]:
 def _lock() -> Iterator[Task]:
     """choose the packages of images anew, and pin them"""
     for image in _with_packages():
-        action = told(tool("packages.lock", image, session()), session())
+        action = told(tool("locking.lock", image, session()), session())
         doc = f"choose the packages of {image} anew from the signed indexes, and pin them"
         yield Task(f"lock:{image}", [action], subtask_of="lock", doc=doc, io=_UNCAPTURED)
     yield from _group("lock", _lock, [f"lock:{image}" for image in _with_packages()])
@@ -164,7 +164,7 @@ def _lock() -> Iterator[Task]:
 def _outdated() -> Iterator[Task]:
     """list pinned packages that there are newer versions of, security updates first"""
     for image in _with_packages():
-        action = told(tool("packages.outdated", image, session()), session())
+        action = told(tool("locking.outdated", image, session()), session())
         doc = f"list packages of {image} that there are newer versions of"
         yield Task(f"outdated:{image}", [action], subtask_of="outdated", doc=doc, io=_UNCAPTURED)
     yield from _group("outdated", _outdated, [f"outdated:{image}" for image in _with_packages()])

@@ -9,7 +9,6 @@ byte; where it is too long, its pax header says ``hdrcharset=BINARY`` first.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import posixpath
@@ -29,9 +28,11 @@ if TYPE_CHECKING:
 END = bytes(1024)
 _CHUNK = 256 * 1024
 _TYPES = {"file": b"0", "hardlink": b"1", "symlink": b"2", "directory": b"5"}
-_USTAR = struct.Struct("100s8s8s8s12s12s8ss100s8s64x8s8s155s12x")
+_USTAR = struct.Struct("100s48s8ss100s8s64x8s8s155s12x")
+_OCTAL = b"%07o\0%07o\0%07o\0%011o\0%011o\0"  # mode, uid, gid, size, mtime
+_ZERO = b"0000000\0"
 _NUMBERS = (b"uid", b"gid", b"size", b"mtime")
-_DIGITS = (7, 7, 11, 11)
+_LIMITS = (8**7, 8**7, 8**11, 8**11)
 _FIELD = 100  # bytes of the name and link fields; the prefix field has 155
 _PAX_NAME = b"././@PaxHeader"
 
@@ -48,8 +49,7 @@ def write_tree(
     """
     with contextlib.closing(_Tree(tree)) as staged:
         for entry in _checked(entries):
-            link = prefix + entry.link if entry.type == "hardlink" else entry.link
-            head = header(dataclasses.replace(entry, path=prefix + entry.path, link=link), mtime)
+            head = header(entry, mtime, prefix)
             if entry.type == "file":
                 _write_file(out, head, entry, staged)
             else:
@@ -61,18 +61,20 @@ def member(entry: Entry, content: bytes, mtime: int) -> bytes:
     return header(entry, mtime) + content + _padding(len(content))
 
 
-def header(entry: Entry, mtime: int) -> bytes:
+def header(entry: Entry, mtime: int, prefix: str = "") -> bytes:
     """Render what comes before a member's content: its ustar header, after a pax header if needed.
 
     No user names, no devices, a directory's name without a slash at its end; the size only
-    counts for files.  `mtime` is in seconds since 1970.
+    counts for files.  `mtime` is in seconds since 1970; `prefix` as in `write_tree`.
 
     Source: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header".
     """
-    size = entry.size if entry.type == "file" else 0
-    numbers = (entry.uid, entry.gid, size, mtime)
-    block = _ustar(entry.key, _TYPES[entry.type], entry.mode, numbers, _raw(entry.link))
-    records = _records(entry, numbers)
+    name, link = _raw(prefix + entry.path), _raw(entry.link)
+    if entry.type == "hardlink":
+        link = _raw(prefix) + link
+    numbers = (entry.uid, entry.gid, entry.size if entry.type == "file" else 0, mtime)
+    block = _ustar(name, _TYPES[entry.type], entry.mode, numbers, link)
+    records = _records(name, link, entry.xattrs, numbers)
     if not records:
         return block
     body = b"".join(_record(key, value) for key, value in sorted(records.items()))
@@ -82,10 +84,9 @@ def header(entry: Entry, mtime: int) -> bytes:
 def _ustar(name: bytes, kind: bytes, mode: int, numbers: tuple[int, int, int, int], link: bytes) -> bytes:
     """Render one header block; what is cut or zero here stands in a pax record."""
     prefix, base = _split(name) or (b"", name)
-    uid, gid, size, mtime = (_octal(number, digits) for number, digits in zip(numbers, _DIGITS, strict=True))
-    zero = _octal(0, 7)
-    fields = (base, _octal(mode, 7), uid, gid, size, mtime, b" " * 8, kind, link, b"ustar\x0000", zero, zero, prefix)
-    block = _USTAR.pack(*fields)
+    uid, gid, size, mtime = (number if 0 <= number < most else 0 for number, most in zip(numbers, _LIMITS, strict=True))
+    octal = _OCTAL % (mode, uid, gid, size, mtime)
+    block = _USTAR.pack(base, octal, b" " * 8, kind, link, b"ustar\x0000", _ZERO, _ZERO, prefix)
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 
@@ -98,22 +99,19 @@ def _split(name: bytes) -> tuple[bytes, bytes] | None:
     return (prefix, base) if prefix and len(base) <= _FIELD else None
 
 
-def _octal(value: int, digits: int) -> bytes:
-    return b"%0*o\0" % (digits, value if value in range(8**digits) else 0)
-
-
-def _records(entry: Entry, numbers: tuple[int, int, int, int]) -> dict[bytes, bytes]:
+def _records(
+    name: bytes, link: bytes, xattrs: Iterable[tuple[str, bytes]], numbers: tuple[int, int, int, int]
+) -> dict[bytes, bytes]:
     """Find what the ustar fields cannot hold, by pax keyword."""
-    name, link = entry.key, _raw(entry.link)
-    records = {b"SCHILY.xattr." + _raw(key): value for key, value in entry.xattrs}
+    records = {b"SCHILY.xattr." + _raw(key): value for key, value in xattrs}
     if _split(name) is None or _is_utf8_only(name):
         records[b"path"] = name
     if len(link) > _FIELD or _is_utf8_only(link):
         records[b"linkpath"] = link
-    if any(not _is_utf8(records.get(key, b"")) for key in (b"path", b"linkpath")):
+    if not (_is_utf8(records.get(b"path", b"")) and _is_utf8(records.get(b"linkpath", b""))):
         records[b"hdrcharset"] = b"BINARY"
-    for key, value, digits in zip(_NUMBERS, numbers, _DIGITS, strict=True):
-        if value not in range(8**digits):
+    for key, value, limit in zip(_NUMBERS, numbers, _LIMITS, strict=True):
+        if not 0 <= value < limit:
             records[key] = b"%d" % value
     return records
 
@@ -238,12 +236,15 @@ def _write_file(out: SupportsWrite[bytes], head: bytes, entry: Entry, staged: _T
 def _content(entry: Entry, staged: _Tree) -> Iterator[bytes]:
     """Read a file in chunks; raises BuildError when it is gone or no file."""
     try:
-        with open(staged.open(entry.path), "rb", buffering=0) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = staged.open(entry.path)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise _changed(entry, "it is no file any more")
-            while chunk := file.read(_CHUNK):
+            while chunk := os.read(descriptor, _CHUNK):
                 interruption.check()
                 yield chunk
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise _changed(entry, os.strerror(error.errno or 0)) from None
 

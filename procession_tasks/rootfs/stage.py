@@ -143,10 +143,14 @@ def _place(source: Source, tree: str) -> Entry:
 
 def _copy(source: Source, target: str) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    with files.naming(Path(target)), open(target, "xb") as out:
-        os.fchmod(out.fileno(), 0o755 if source.entry.mode & 0o100 else 0o644)
-        for chunk in chunks(source.content, source.origin):
-            out.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
+    with files.naming(target):
+        out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+        try:
+            os.fchmod(out, 0o755 if source.entry.mode & 0o100 else 0o644)
+            for chunk in chunks(source.content, source.origin):
+                files.write_all(out, chunk)
+                digest.update(chunk)
+                size += len(chunk)
+        finally:
+            os.close(out)
     return size, digest.hexdigest()

@@ -6,6 +6,7 @@ Source: POSIX.1-2017, Shell Command Language, 2.9 and 2.10.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -30,6 +31,7 @@ _FUNCTION = re.compile(r"[^\s'\"\\$`|&;<>()]+")
 _CLOSERS = ("then", "elif", "else", "fi", "do", "done", "esac", "}")
 
 
+@functools.cache  # scripts are run for several reasons, and stand in several images
 def parse_shell(text: str) -> Script:
     """Read a script; raises UnreadableError."""
     parser = _Parser(text)
