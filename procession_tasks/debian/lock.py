@@ -164,8 +164,9 @@ def _checksum(body: bytes) -> str:
 
 
 def _relockable(problems: Iterable[Problem], file: str) -> DefinitionError:
-    """Give every problem the hint that helps: nobody is to mend a lock by hand."""
-    return DefinitionError(dataclasses.replace(problem, hint=_relock(file)) for problem in problems)
+    """Say once what helps: nobody is to mend a lock by hand."""
+    *rest, last = DefinitionError(dataclasses.replace(problem, hint=None) for problem in problems).problems
+    return DefinitionError([*rest, dataclasses.replace(last, hint=_relock(file))])
 
 
 def _relock(file: str) -> str:

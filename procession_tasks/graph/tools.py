@@ -31,7 +31,8 @@ def inject(step: Step, session: Session) -> None:
                 raise
             damaged.add(damage.path)
             sys.stderr.write(f"warning: {damage.message}; it is unpacked anew\n")
-            damage.path.unlink(missing_ok=True)
+            # Not the damaged file itself: another image may be reading it, and finds out as well.
+            damage.path.with_suffix(".contents").unlink(missing_ok=True)
 
 
 def merged(step: Step, session: Session) -> dict[str, Source]:

@@ -17,17 +17,13 @@ def missing_program(path: str, entries: Iterable[Entry]) -> tuple[str, str, str 
     by_path = {entry.path: entry for entry in entries}
     entry = _resolved(path, by_path)
     if entry is None or entry.type == "directory":
-        name = posixpath.basename(path)
-        same = sorted(f"/{found}" for found in by_path if posixpath.basename(found) == name)
-        return _RULE, repr(path), f"there is {', '.join(same)}" if same else _near(path, by_path.values())
+        programs = sorted(f"/{one.path}" for one in by_path.values() if one.type == "file" and one.mode & 0o111)
+        same = [program for program in programs if posixpath.basename(program) == posixpath.basename(path)]
+        return _RULE, repr(path), f"there is {', '.join(same)}" if same else did_you_mean(path, programs)
     if not entry.mode & 0o111:
         hint = f'add {{path: /{entry.path}, type: file, mode: "0755"}} to paths, or chmod +x it in rootfs/'
         return _RULE, f"{path!r}, which is not executable (mode {entry.mode:04o})", hint
     return None
-
-
-def _near(path: str, entries: Iterable[Entry]) -> str | None:
-    return did_you_mean(path, [f"/{entry.path}" for entry in entries if entry.type == "file" and entry.mode & 0o111])
 
 
 def _resolved(path: str, by_path: Mapping[str, Entry]) -> Entry | None:
