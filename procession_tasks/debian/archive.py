@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from procession_tasks import files
+from procession_tasks import files, interruption
 from procession_tasks.debian.download import Wanted, download, read
 from procession_tasks.debian.failure import FailedDownloadError
 from procession_tasks.debian.pin import IndexPin
@@ -98,7 +98,7 @@ class Archive:
         place = self._repositories.place(repository, suite)
         name = f"{repository}/dists/{suite}/InRelease"
         try:
-            text = read(place, f"dists/{suite}/InRelease", _RELEASE_LIMIT)
+            text = _abandonable(partial(read, place, f"dists/{suite}/InRelease", _RELEASE_LIMIT))
         except FailedDownloadError as failure:
             hint = "see whether this is a suite that the mirror has" if failure.kind == "gone" else TRY_ANOTHER
             raise BuildError(f"{name}: {failure}", hint=hint) from None
@@ -155,7 +155,7 @@ class Archive:
             file = target.with_name(f"{wanted.sha256}{suffix}") if suffix else target
             progress = Progress(f"downloading the index of {suite}", wanted.size)
             try:
-                download(found.place, f"dists/{suite}/{where}", file, wanted, progress.advance)
+                _abandonable(partial(download, found.place, f"dists/{suite}/{where}", file, wanted, progress.advance))
             except FailedDownloadError as failure:
                 first = first or failure
                 if failure.kind == "unreachable":
@@ -197,6 +197,13 @@ def _unpack(packed: Path, suffix: str, wanted: Wanted, target: Path) -> None:
         if digest.hexdigest() != wanted.sha256:
             raise BrokenError(f"must unpack to the sha256 {wanted.sha256}, got {digest.hexdigest()}")
         Path(out.name).replace(target)
+
+
+def _abandonable(ask: Callable[[], T]) -> T:
+    """Ask something of the network; who is interrupted does not wait for the answer."""
+    answers: list[T] = []
+    interruption.few_at_once(lambda question: answers.append(question()), [ask])
+    return answers[0]
 
 
 def _remove_unused(folder: Path) -> None:

@@ -172,8 +172,6 @@ def _transfer(place: Place, path: str, part: _Part, wanted: Wanted) -> None:
     """Append to a partial file until it has the wanted size."""
     from procession_tasks.debian.transport import opened  # as above
 
-    if part.size > wanted.size:
-        part.drop()
     if part.size == wanted.size:
         return
     try:

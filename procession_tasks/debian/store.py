@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
-from typing import TypeVar
 
 from procession_tasks import interruption
 from procession_tasks.debian.download import Wanted, download
@@ -20,10 +18,7 @@ from procession_tasks.debian.progress import Progress
 from procession_tasks.debian.repositories import TRY_ANOTHER, Place
 from procession_tasks.errors import BuildError
 
-T = TypeVar("T")
-
 _AT_ONCE = 4
-_LOOK_S = 0.1
 # Says where a package may be had, the likeliest place first.
 Places = Callable[[Pin], Sequence[Place]]
 # Says which version of a package there is now, if that can be found out.
@@ -86,8 +81,7 @@ class Store:
         Tells on stderr of files that are not what their names say, and replaces them.  Raises
         BuildError that tells of every package that cannot be had.
         """
-        unique = {pin.sha256: pin for pin in request.pins}.values()
-        missing = [(pin, places(pin)) for pin in unique if not self.holds(pin)]
+        missing = [(pin, places(pin)) for pin in request.pins if not self.holds(pin)]
         if not missing:
             return
         for pin, _ in missing:
@@ -96,7 +90,7 @@ class Store:
         progress = Progress(f"downloading packages of {request.image}", sum(pin.size for pin, _ in missing))
         delivery = _Delivery(self, progress)
         try:
-            _few_at_once(delivery.bring, missing)
+            interruption.few_at_once(delivery.bring, missing, _AT_ONCE)
         finally:
             progress.finish()
         if delivery.failures:
@@ -134,31 +128,6 @@ class _Delivery:
         except NoAnswerError as failure:
             self._silent[place] = failure
             raise
-
-
-def _few_at_once(do: Callable[[T], None], items: list[T]) -> None:
-    """Do something with all items in a few threads; who is interrupted does not wait for what hangs."""
-    waiting = iter(items)
-    raised: list[BaseException] = []
-
-    def work() -> None:
-        for item in waiting:  # each is given to one thread: a list's iterator is atomic
-            try:
-                do(item)
-            except BaseException as error:  # noqa: BLE001  # raised again by who waits
-                raised.append(error)
-            if raised:
-                return
-
-    threads = [Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(items)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            interruption.check()
-            thread.join(_LOOK_S)
-    if raised:
-        raise raised[0]
 
 
 def _wanted(pin: Pin) -> Wanted:

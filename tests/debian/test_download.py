@@ -201,10 +201,13 @@ def test_a_range_that_cannot_be_had_is_no_more_asked_for(bench: Bench, fault: di
 
 @pytest.mark.parametrize("content", [OTHER[:100_000], OTHER, OTHER + OTHER, b"\0"])
 def test_what_an_earlier_run_left_of_another_file_is_dropped(bench: Bench, content: bytes) -> None:
-    bench.have_part(content)
-    bench.download()
+    for place in (bench.place, Place(f"file://{bench.served}/debian")):
+        bench.have_part(content)
+        bench.target.unlink(missing_ok=True)
+        bench.advanced.clear()
+        bench.download(place=place)
 
-    assert is_done(bench)
+        assert is_done(bench)
     assert bench.asked[-1] == ""
 
 

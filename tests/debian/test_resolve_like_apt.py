@@ -67,13 +67,13 @@ vim
 CONFLICTING = ["postfix exim4-daemon-light", "gnuplot-qt gnuplot-nox", "sysvinit-core dbus-user-session"]
 
 MEASURE = """\
-import resource, sys
+import sys
 from pathlib import Path
 from procession_tasks.debian.index import Index, PackagesFile
 from procession_tasks.debian.resolve import resolve
 with Index([PackagesFile(Path(sys.argv[1]), "debian", "stable")], "amd64") as index:
     resolve(index, ["mariadb-server"], {})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
 
 

@@ -48,6 +48,15 @@ def test_all_good_signers_are_told_in_order(signing_keys: Any, keyring: Keyring)
     assert signed.signers == tuple(sorted(map(signing_keys.fingerprint, names)))
 
 
+def test_a_signer_is_known_by_the_primary_key(signing_keys: Any, keyring: Keyring) -> None:
+    signing_keys.make("parent")
+    primary = signing_keys.fingerprint("parent")
+    signing_keys.gpg("--passphrase", "", "--quick-add-key", primary, "ed25519", "sign", "never")
+    inrelease = signing_keys.sign(TEXT, "parent")  # gpg takes the newest subkey that can sign
+
+    assert verified(inrelease, keyring("parent"), NAME, ENVIRONMENT).signers == (primary,)
+
+
 def test_of_several_signers_some_may_be_unknown(signing_keys: Any, keyring: Keyring) -> None:
     for names in (("archive", "other"), ("other", "archive")):
         signed = verified(signing_keys.sign(TEXT, *names), keyring("archive"), NAME, ENVIRONMENT)
@@ -116,6 +125,15 @@ def test_a_text_that_one_of_its_signers_did_not_sign_is_refused(signing_keys: An
     other = signing_keys.sign(TEXT + b"more\n", "other").partition(begin)[2]
 
     assert reason(good + begin + other, keyring("archive", "other")) == "its text was altered after it was signed"
+
+
+def test_one_good_signer_makes_up_for_no_bad_one(signing_keys: Any, keyring: Keyring) -> None:
+    begin = b"-----BEGIN PGP SIGNATURE-----"
+    signed = [signing_keys.sign(TEXT, "archive")]
+    signed += [signing_keys.sign(text, name) for text, name in ((b"x\n", "other"), (TEXT, "unknown"))]
+    inrelease = begin.join([signed[0], *(each.partition(begin)[2] for each in signed[1:])])
+
+    assert reason(inrelease, keyring("archive", "other")) == "its text was altered after it was signed"
 
 
 def test_the_key_of_somebody_else_is_refused(signing_keys: Any, keyring: Keyring) -> None:

@@ -236,6 +236,7 @@ def test_what_is_not_as_it_was_built_is_built_again(packed: Any, name: str, ran:
 # A lock made anew
 
 
+@pytest.mark.slow
 def test_a_newer_version_in_the_lock_rebuilds_the_images_that_have_it(packed: Any, supply: Any) -> None:
     before = packed.aci("web").read_bytes()
     supply.server("1.0-2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -262,15 +262,14 @@ NO_LOCKS: dict[str, Callable[[Any], object]] = {
     "with the marks of a merge": lambda workspace: workspace.edit(DB, "packages:\n", "<<<<<<< HEAD\npackages:\n"),
     "with a platform twice": lambda workspace: workspace.edit(DB, "  linux/arm64:\n", "  linux/amd64:\n"),
 }
-QUICK = {"another package", "merged in halves"}
 
 
-def rows(table: dict[str, Any]) -> list[Any]:
+def rows(table: Iterable[str], *quick: str) -> list[Any]:
     """Make the rows of a test, the ones that are not quick marked as slow."""
-    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in table]
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in table]
 
 
-@pytest.mark.parametrize("mistake", rows(DISAGREEMENTS | BROKEN))
+@pytest.mark.parametrize("mistake", rows(DISAGREEMENTS | BROKEN, "another package"))
 def test_a_lock_that_is_not_of_its_definition_is_refused_before_anything_runs(
     locked: Any, supply: Any, written: Any, mistake: str
 ) -> None:
@@ -284,7 +283,8 @@ def test_a_lock_that_is_not_of_its_definition_is_refused_before_anything_runs(
     assert supply.mirror.requests == []
 
 
-@pytest.mark.parametrize("mistake", rows(NO_LOCKS))
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", NO_LOCKS)
 def test_what_is_no_lock_is_told_with_the_one_way_out(locked: Any, mistake: str) -> None:
     NO_LOCKS[mistake](locked)
     for words in (("lock", "--check", "db"), ("build:db",)):
@@ -294,7 +294,7 @@ def test_what_is_no_lock_is_told_with_the_one_way_out(locked: Any, mistake: str)
         assert [line for line in ended.err.splitlines(keepends=True) if "hint" in line] == [RELOCK]
 
 
-@pytest.mark.parametrize("mistake", rows(BROKEN | NO_LOCKS))
+@pytest.mark.parametrize("mistake", rows(BROKEN | NO_LOCKS, "merged in halves"))
 def test_lock_mends_what_became_of_a_lock(locked: Any, mistake: str) -> None:
     good = locked.read(DB)
     make = BROKEN[mistake][0] if mistake in BROKEN else NO_LOCKS[mistake]

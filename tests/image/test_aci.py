@@ -186,7 +186,7 @@ def test_stop_between_the_renames_leaves_no_image(
 
 
 CHILD = """
-import hashlib, json, os, resource, sys
+import hashlib, json, os, sys
 from pathlib import Path
 from procession_tasks.image import aci
 from procession_tasks.rootfs.tree import Entry
@@ -199,10 +199,11 @@ for _ in range(gigabytes << 10):
     digest.update(bytes(1 << 20))
 many = [Entry(f"link-{number:05}", "symlink", 0o777, link="sparse") for number in range(1000)]
 entry = Entry("sparse", "file", 0o644, size=gigabytes << 30, digest=digest.hexdigest())
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+before = peak()
 print("ready", flush=True)
 aci.write_aci(folder / "out/a.aci", b"{}", [entry, *many], folder / "tree", 0)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 

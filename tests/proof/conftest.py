@@ -179,11 +179,12 @@ def becoming(uid: int, gid: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Server:
-    """A started image; `pid` is its first process, as this machine numbers it."""
+    """A started image; `pid` is its first process, as this machine numbers it, and `network` one with its network."""
 
     image: Image
     process: subprocess.Popen[bytes]
     pid: int
+    network: int
     log_file: Path
 
     @property
@@ -193,7 +194,7 @@ class Server:
     def probing(self, question: str, **arguments: Any) -> list[str]:
         """Make the command that asks a question of probe.py, at the first port if no other is given."""
         asked = json.dumps({"port": self.image.port} | arguments)
-        return [*entering(self.pid), sys.executable, str(PROBE), question, asked]
+        return [*entering(self.network), sys.executable, str(PROBE), question, asked]
 
     def ask(self, question: str, **arguments: Any) -> Any:
         """Ask a question of probe.py and return the answer."""
@@ -241,11 +242,11 @@ class Runtime:
         given = volumes or {}
         folders = {path: given.get(name) or self.volume(image) for name, path in image.mount_points.items()}
         environment = image.environment | environment
-        network = beside.pid if beside else None
+        network = beside.network if beside else None
         run = Run(image, [*image.app["exec"], *arguments], environment, folders, hosts, network)
         with (place / "log").open("wb") as log:
             process, pid = (self._bubblewrap if self.name == "bwrap" else self._runc)(run, place, log)
-        self.servers.append(Server(image, process, pid, place / "log"))
+        self.servers.append(Server(image, process, pid, network or pid, place / "log"))
         return self.servers[-1]
 
     def volume(self, image: Image) -> Path:

@@ -48,6 +48,11 @@ def http(port: int, path: str, body: Any = None) -> dict[str, Any]:
     return patiently(attempt)
 
 
+def statuses(port: int, paths: list[str]) -> dict[str, int]:
+    """Ask for pages and return the status of each."""
+    return {path: http(port, path)["status"] for path in paths}
+
+
 def lines(port: int, say: str) -> str:
     """Say lines of a text protocol and return all that is answered before the other side hangs up."""
     with patiently(lambda: socket.create_connection(("127.0.0.1", port), timeout=10)) as stream:
@@ -102,5 +107,5 @@ def commits(port: int, **options: Any) -> None:
 
 
 if __name__ == "__main__":
-    question = {"http": http, "lines": lines, "sql": sql, "commits": commits}[sys.argv[1]]
+    question = {"http": http, "statuses": statuses, "lines": lines, "sql": sql, "commits": commits}[sys.argv[1]]
     print(json.dumps(question(**json.loads(sys.argv[2])), default=str))
