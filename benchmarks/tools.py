@@ -66,7 +66,7 @@ def bare(tools: Tools) -> list[Command]:
 
 def ours(tools: Tools, workspace: Workspace) -> dict[str, Command]:
     """Return what this project is measured with."""
-    words = {OURS: ("build",), ONE: (f"build:{workspace.middle}",), LIST: ("list",)}
+    words = {OURS: ("pack-aci",), ONE: (f"pack-aci:{workspace.middle}",), LIST: ("list",)}
     archives = workspace.root / "build/aci"
     return {
         name: Command(name, (str(tools.doit), *args), workspace.root, tools.environment, archives)

@@ -53,6 +53,11 @@ class Platform:
         return (("os", appc_os), ("arch", appc_arch))
 
     @property
+    def oci(self) -> dict[str, str]:
+        """This platform in OCI's documents: Go's names, and the variant that GOARM means by default."""
+        return {"architecture": self.arch, "os": self.os} | ({"variant": "v7"} if self.arch == "arm" else {})
+
+    @property
     def debian(self) -> str:
         """The architecture of this platform's Debian packages."""
         return _DEBIAN.get(self.arch, self.arch)

@@ -293,6 +293,9 @@ class DebianSettings:
     )
     prune: tuple[str, ...] = key(_PATTERNS, "patterns of paths to leave out of every image", default=())
     keep: tuple[str, ...] = key(_PATTERNS, "patterns of paths to keep in every image", default=())
+    base: tuple[str, ...] = key(
+        Listing(_DEBIAN_PACKAGE), "packages that images have in common, which form their lowest OCI layer", default=()
+    )
 
 
 NO_DEBIAN = DebianSettings()
@@ -305,6 +308,15 @@ class Project:
     go: GoSettings = key(Record(GoSettings), "the Go toolchain and defaults", default=NO_GO)
     debian: DebianSettings = key(Record(DebianSettings), "Debian packages, and defaults", default=NO_DEBIAN)
     definitions: str = key(FOLDER, "the folder of the image definitions", default="deploy/aci")
+    registry: str | None = key(
+        Text(
+            "must be a registry and a path in it",
+            r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*",
+            "such as registry.example/team, without a scheme",
+        ),
+        "where images are pushed (default: where their names say)",
+        default=None,
+    )
 
 
 PROJECT = Record(Project)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from procession_tasks.debian.lock import FILE
 from procession_tasks.definition.load import Image
@@ -19,7 +19,7 @@ from procession_tasks.definition.model import (
 )
 from procession_tasks.golang.program import Mode, Program, build_command, environment, list_command
 from procession_tasks.graph.planned import Plan, ProgramPlan
-from procession_tasks.image import aci, deflate
+from procession_tasks.image import aci, deflate, oci
 from procession_tasks.platform import Platform
 from procession_tasks.rootfs import stage
 from procession_tasks.step import Step
@@ -38,7 +38,34 @@ def plan(
     name = f"{image.name}{suffix}"
     fetch = None if image.file.debian is None else _fetch(image, name, platform)
     inject = _inject(image, name, platform, programs, fetch, project.debian)
-    return Plan(name, image.name, platform, programs, fetch, inject, _pack(image, name, platform, inject, date))
+    pack_oci = _pack_oci(image, name, platform, inject, date, project.debian)
+    return Plan(
+        name,
+        image.name,
+        platform,
+        programs,
+        fetch,
+        inject,
+        _pack(image, name, platform, inject, date),
+        pack_oci,
+        _archive_oci(name, platform, pack_oci, date),
+    )
+
+
+def index(plans: Sequence[Plan]) -> Step:
+    """Declare the step that makes one image index of an image's platforms."""
+    folder = f"build/oci/{plans[0].image}"
+    layouts = {str(one.platform): one.pack_oci.option("output") for one in plans}
+    command = (
+        "index-oci",
+        f"--format={oci.FORMAT}",
+        f"--manifest={plans[0].pack.option('manifest')}",
+        *(f"--layout={platform}={layout}" for platform, layout in sorted(layouts.items())),
+        f"--output={folder}",
+    )
+    inputs = (plans[0].pack.option("manifest"), *(f"{layout}/index.json" for layout in sorted(layouts.values())))
+    outputs = tuple(f"{folder}/{name}" for name in ("index.json", "oci-layout", "blobs"))
+    return Step("index-oci", plans[0].image, "all", command, inputs, outputs)
 
 
 def _programs(
@@ -131,6 +158,34 @@ def _pack(image: Image, name: str, platform: Platform, inject: Step, date: int) 
     )
     outputs = (output, f"{output}.id", f"{output}.sha256")
     return Step("pack-aci", name, platform.slug, command, (listing, manifest), outputs)
+
+
+def _pack_oci(image: Image, name: str, platform: Platform, inject: Step, date: int, settings: DebianSettings) -> Step:
+    tree, listing, owners = inject.outputs
+    output = f"build/oci/{image.name}/{platform.slug}"
+    manifest = f"{image.folder}/manifest"
+    base = sorted(settings.base) if image.file.debian else ()
+    command = (
+        "pack-oci",
+        f"--format={oci.FORMAT}",
+        f"--compressor={deflate.COMPRESSOR}",
+        f"--date={date}",
+        f"--manifest={manifest}",
+        f"--platform={platform}",
+        *(f"--base={package}" for package in base),
+        f"--tree={tree}",
+        f"--list={listing}",
+        f"--owners={owners}",
+        f"--output={output}",
+    )
+    return Step("pack-oci", name, platform.slug, command, (listing, owners, manifest), (output,))
+
+
+def _archive_oci(name: str, platform: Platform, packed: Step, date: int) -> Step:
+    layout = packed.option("output")
+    output = f"{layout}.tar"
+    command = ("archive-oci", f"--format={oci.FORMAT}", f"--date={date}", f"--layout={layout}", f"--output={output}")
+    return Step("archive-oci", name, platform.slug, command, (f"{layout}/index.json",), (output,))
 
 
 def _account(account: User | Group) -> str:

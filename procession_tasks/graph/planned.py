@@ -42,6 +42,8 @@ class Plan:
     fetch: Step | None
     inject: Step
     pack: Step
+    pack_oci: Step
+    archive_oci: Step
 
 
 def flatten(plan: Plan) -> Any:
@@ -51,15 +53,14 @@ def flatten(plan: Plan) -> Any:
 
 def restore(flat: Any) -> Plan:
     """Turn what `flatten` made back into the plan."""
-    name, image, platform, programs, fetch, inject, pack = flat
+    name, image, platform, programs, fetch, *steps = flat
     return Plan(
         name,
         image,
         Platform(*platform),
         tuple(_program(*program) for program in programs),
         fetch and Step(*fetch),
-        Step(*inject),
-        Step(*pack),
+        *(Step(*step) for step in steps),
     )
 
 

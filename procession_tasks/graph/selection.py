@@ -8,9 +8,9 @@ from contextvars import ContextVar
 
 # The stages that nothing else depends on; they are made when they are asked for.
 _ENDS = frozenset(["release", "validate", "verify", "lock", "outdated", "sizes"])
-_MAKING = frozenset(
-    ["go-inputs", "go-compile", "fetch-packages", "inject-binary", "inject-packages", "pack-aci", "build", "release"]
-)
+_GATHERING = frozenset(["go-inputs", "go-compile", "fetch-packages", "inject-binary", "inject-packages"])
+_PACKING = frozenset(["pack-aci", "pack-oci", "index-oci", "archive-oci", "build", "release"])
+_MAKING = _GATHERING | _PACKING
 # The stages that are about the locks, and so need none.
 _LOCKING = frozenset(["lock", "outdated"])
 _TASK = re.compile(r"(?P<stage>[a-z][a-z-]*)(:(?P<image>[^/@*:]+)(/[^@*:]+)?(@[a-z0-9-]+)?)?")

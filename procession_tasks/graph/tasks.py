@@ -19,6 +19,7 @@ from procession_tasks.graph.actions import guarded, told, tool
 from procession_tasks.graph.batch import Batch
 from procession_tasks.graph.checker import Declared, Listed
 from procession_tasks.graph.clean import Remover
+from procession_tasks.graph.plan import index
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.plans import plans
 from procession_tasks.graph.selection import is_about_locks, may_need, selected
@@ -31,9 +32,10 @@ _UNCAPTURED = {"capture": False}  # doit captures by swapping sys.stdout under a
 
 def create_tasks() -> Iterator[Task]:
     """Create every task that the command line may lead to."""
-    making = (_go_inputs, _go_compile, _fetch_packages, _inject_binary, _inject_packages, _pack_aci, _build, _release)
+    making = (_go_inputs, _go_compile, _fetch_packages, _inject_binary, _inject_packages, _pack_aci)
+    packing = (_pack_oci, _index_oci, _archive_oci, _build, _release)
     about_locks = (_lock, _outdated)
-    for stage in about_locks if is_about_locks() else (*making, _validate, _verify, _sizes, *about_locks):
+    for stage in about_locks if is_about_locks() else (*making, *packing, _validate, _verify, _sizes, *about_locks):
         if may_need(stage.__name__.strip("_").replace("_", "-")):
             yield from stage()
 
@@ -107,11 +109,38 @@ def _pack_aci() -> Iterator[Task]:
     yield from _group("pack-aci", _pack_aci, _usual("pack-aci"))
 
 
+def _pack_oci() -> Iterator[Task]:
+    """pack OCI images"""
+    for one in _plans():
+        doc = f"pack {one.pack_oci.outputs[0]}, an OCI image layout"
+        yield _task(one.pack_oci, tool("oci.pack", one.pack_oci, session()), doc)
+    yield from _group("pack-oci", _pack_oci, _usual("pack-oci"))
+
+
+def _index_oci() -> Iterator[Task]:
+    """join the OCI images of all platforms under one index"""
+    for image, of_image in _by_image().items():
+        step = index(of_image)
+        doc = f"join the OCI images of {image} for {', '.join(str(one.platform) for one in of_image)}"
+        packed = [f"pack-oci:{one.name}" for one in of_image]
+        yield _task(step, tool("oci.join", step, session()), doc, task_dep=packed)
+    yield from _group("index-oci", _index_oci, [f"index-oci:{image}" for image in _by_image()])
+
+
+def _archive_oci() -> Iterator[Task]:
+    """put OCI images into archives that docker load and podman load take"""
+    for one in _plans():
+        doc = f"put {one.pack_oci.outputs[0]} into an archive"
+        packed = [f"pack-oci:{one.name}"]
+        yield _task(one.archive_oci, tool("oci.archive", one.archive_oci, session()), doc, task_dep=packed)
+    yield from _group("archive-oci", _archive_oci, _usual("archive-oci"))
+
+
 def _build() -> Iterator[Task]:
     """bring every image up to date for this machine's platform (the default)"""
     for one in _plans():
         doc = f"bring the image {one.image} up to date for {one.platform}"
-        yield _joint(f"build:{one.name}", doc, [f"pack-aci:{one.name}"])
+        yield _joint(f"build:{one.name}", doc, [f"pack-aci:{one.name}", f"pack-oci:{one.name}"])
     yield from _group("build", _build, _usual("build"))
 
 
@@ -119,7 +148,8 @@ def _release() -> Iterator[Task]:
     """bring every image up to date for all platforms it declares"""
     for image, of_image in _by_image().items():
         doc = f"bring the image {image} up to date for {', '.join(str(one.platform) for one in of_image)}"
-        yield _joint(f"release:{image}", doc, [f"build:{one.name}" for one in of_image])
+        packed = [f"{stage}:{one.name}" for one in of_image for stage in ("build", "archive-oci")]
+        yield _joint(f"release:{image}", doc, [*packed, f"index-oci:{image}"])
     yield from _group("release", _release, [f"release:{image}" for image in _by_image()])
 
 

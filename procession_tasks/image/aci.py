@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from procession_tasks import files
 from procession_tasks.image import tarball
 from procession_tasks.image.deflate import GzipWriter
 from procession_tasks.rootfs.tree import Entry
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 FORMAT = 1  # raised with every change to the bytes that the same inputs give
 
@@ -48,22 +45,10 @@ def _write_image(
 ) -> tuple[str, str]:
     """Write the archive; the results are the image ID and the hex SHA-256 of the archive."""
     sha256, sha512 = hashlib.sha256(), hashlib.sha512()
-    with GzipWriter(_Digesting(image, sha256)) as compressed:
-        tar = _Digesting(compressed, sha512)
+    with GzipWriter(tarball.Digesting(image, sha256)) as compressed:
+        tar = tarball.Digesting(compressed, sha512)
         tar.write(tarball.member(Entry("manifest", "file", 0o644, size=len(manifest)), manifest, mtime))
         tar.write(tarball.header(Entry("rootfs", "directory", 0o755), mtime))
         tarball.write_tree(tar, entries, tree, mtime=mtime, prefix="rootfs/")
         tar.write(tarball.END)
     return f"sha512-{sha512.hexdigest()}", sha256.hexdigest()
-
-
-class _Digesting:
-    """A stream that digests what it passes on."""
-
-    def __init__(self, out: SupportsWrite[bytes], digest: hashlib._Hash) -> None:
-        self._out = out
-        self._digest = digest
-
-    def write(self, content: bytes) -> None:
-        self._digest.update(content)
-        self._out.write(content)

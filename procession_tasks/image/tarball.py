@@ -37,6 +37,19 @@ _FIELD = 100  # bytes of the name and link fields; the prefix field has 155
 _PAX_NAME = b"././@PaxHeader"
 
 
+class Digesting:
+    """A stream that digests what it passes on."""
+
+    def __init__(self, out: SupportsWrite[bytes], digest: hashlib._Hash) -> None:
+        self._out = out
+        self._digest = digest
+
+    def write(self, content: bytes) -> None:
+        """Pass on what was digested."""
+        self._digest.update(content)
+        self._out.write(content)
+
+
 def write_tree(
     out: SupportsWrite[bytes], entries: Iterable[Entry], tree: Path, *, mtime: int, prefix: str = ""
 ) -> None:

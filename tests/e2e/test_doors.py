@@ -75,7 +75,7 @@ def test_a_name_builds_that_image_with_and_without_its_prefix(
     first = knock(furnished, environment, "procession-api", door=door)
     assert (first.returncode, images(furnished)) == (0, ["procession-api"]), first.stderr
     second = knock(furnished, environment, "api", door=door)
-    assert (second.returncode, second.stdout) == (0, "nothing to do: 4 tasks up to date\n")
+    assert (second.returncode, second.stdout) == (0, "nothing to do: 5 tasks up to date\n")
     third = knock(furnished, environment, "procession-iam", "api", door=door)
     assert (third.returncode, images(furnished)) == (0, ["procession-api", "procession-iam"])
 
@@ -86,7 +86,7 @@ def test_no_name_builds_all_and_a_second_time_nothing(furnished: Path, environme
     built = [f"procession-{name}" for name in ("api", "etcd", "iam", "memcached", "mysql", "prometheus")]
     assert (first.returncode, images(furnished)) == (0, built), first.stderr
     second = knock(furnished, environment)
-    assert (second.returncode, second.stdout, second.stderr) == (0, "nothing to do: 20 tasks up to date\n", "")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "nothing to do: 26 tasks up to date\n", "")
 
 
 @pytest.mark.parametrize("word", ["nope", "procession-nope"])
@@ -106,7 +106,7 @@ def test_options_are_passed_on(furnished: Path, environment: dict[str, str]) -> 
     assert knock(furnished, environment, "-n", "1", "api").returncode == 0
     again = knock(furnished, environment, "api", "-a")
     assert again.returncode == 0
-    assert "4 tasks run, 0 up to date" in again.stdout
+    assert "5 tasks run, 0 up to date" in again.stdout
 
 
 def test_help_is_told(furnished: Path, environment: dict[str, str]) -> None:
@@ -137,7 +137,7 @@ def test_it_works_from_anywhere_and_through_links(furnished: Path, environment: 
     assert images(furnished) == ["procession-api"]
     for link in ("link", "link-to-link"):
         ended = knock(elsewhere, environment, "api", door=link, folder=elsewhere)
-        assert (ended.returncode, ended.stdout) == (0, "nothing to do: 4 tasks up to date\n"), ended.stderr
+        assert (ended.returncode, ended.stdout) == (0, "nothing to do: 5 tasks up to date\n"), ended.stderr
     assert sorted(path.name for path in elsewhere.iterdir()) == ["link", "link-to-link"]
 
 
@@ -207,7 +207,7 @@ def made_whole(root: Path, environment: dict[str, str]) -> None:
     assert ended.returncode == 0, ended.stderr
     assert images(root) == ["procession-api"]
     again = knock(root, environment, "api")
-    assert (again.returncode, again.stdout, again.stderr) == (0, "nothing to do: 4 tasks up to date\n", "")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "nothing to do: 5 tasks up to date\n", "")
     assert (root / ".venv/bin/doit").is_file()
 
 

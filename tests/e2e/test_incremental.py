@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-API = ("go-inputs:api", "go-compile:api", "inject-binary:api", "pack-aci:api")
-IAM = ("go-inputs:iam", "go-compile:iam", "inject-binary:iam", "pack-aci:iam")
-ARTEFACTS = ("build/aci", "build/bin", "build/rootfs", "build/state/inputs")
+API = ("go-inputs:api", "go-compile:api", "inject-binary:api", "pack-aci:api", "pack-oci:api")
+IAM = ("go-inputs:iam", "go-compile:iam", "inject-binary:iam", "pack-aci:iam", "pack-oci:iam")
+ARTEFACTS = ("build/aci", "build/oci", "build/bin", "build/rootfs", "build/state/inputs")
 EM_X86_64, EM_AARCH64 = 62, 183
 
 AUDIT = """\
@@ -116,7 +116,7 @@ def machine(path: Path) -> int:
 def test_the_first_build_makes_everything_and_the_second_nothing(workspace: Any) -> None:
     first = workspace.build()
     assert sorted(first.ran) == sorted(API + IAM)
-    assert first.out.endswith("\n8 tasks run, 0 up to date\n")
+    assert first.out.endswith("\n10 tasks run, 0 up to date\n")
     for name in ("api", "iam"):
         assert workspace.aci(name).is_file()
         assert Path(f"{workspace.aci(name)}.id").read_text().startswith("sha512-")
@@ -125,7 +125,7 @@ def test_the_first_build_makes_everything_and_the_second_nothing(workspace: Any)
     before = [look(workspace, folder) for folder in ARTEFACTS]
     finished = look(workspace)["build/state/tasks.log"]
     second = workspace.build()
-    assert (second.ran, second.out) == ((), "nothing to do: 8 tasks up to date\n")
+    assert (second.ran, second.out) == ((), "nothing to do: 10 tasks up to date\n")
     assert [look(workspace, folder) for folder in ARTEFACTS] == before
     assert look(workspace)["build/state/tasks.log"] == finished
 
@@ -266,6 +266,10 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
 def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -295,8 +299,9 @@ def _replace_by_link(path: Path) -> None:
 
 BINARY = "build/bin/linux-amd64/api"
 ACI = "build/aci/api-1.0.0-linux-amd64.aci"
+OCI = "build/oci/api/linux-amd64"
 STAGED = "build/rootfs/api/linux-amd64/etc/motd"
-COMPILE, INJECT, PACK = "go-compile:api", "inject-binary:api", "pack-aci:api"
+COMPILE, INJECT, PACK, PACK_OCI = API[1:]
 DAMAGES = {
     "a flipped binary": (BINARY, _flip, {COMPILE}),
     "a truncated binary": (BINARY, _truncate, {COMPILE}),
@@ -308,6 +313,11 @@ DAMAGES = {
     "a removed image ID": (f"{ACI}.id", os.unlink, {PACK}),
     "an edited image ID": (f"{ACI}.id", _append, {PACK}),
     "an edited checksum": (f"{ACI}.sha256", _append, {PACK}),
+    "a flipped blob": (OCI, lambda layout: _flip(max(layout.glob("blobs/*/*"), key=_size)), {PACK_OCI}),
+    "a removed blob": (OCI, lambda layout: min(layout.glob("blobs/*/*"), key=_size).unlink(), {PACK_OCI}),
+    "an edited index": (f"{OCI}/index.json", _append, {PACK_OCI}),
+    "a removed layout": (OCI, shutil.rmtree, {PACK_OCI}),
+    "an added blob": (f"{OCI}/blobs/sha256/new", lambda path: path.write_text("new\n"), {PACK_OCI}),
     "an edited staged file": (STAGED, _append, {INJECT}),
     "an executable staged file": (STAGED, lambda path: path.chmod(0o755), {INJECT}),
     "an added staged file": (STAGED, _add_beside, {INJECT}),
@@ -384,7 +394,7 @@ def test_another_order_of_keys_in_image_yaml_builds_nothing(again: Any) -> None:
 
 def test_white_space_in_a_manifest_packs_the_same_bytes(built: Any, again: Any) -> None:
     again.write("deploy/aci/api/manifest", again.read("deploy/aci/api/manifest").replace("\n", "\n\n  "))
-    assert again.build().ran == ("pack-aci:api",)
+    assert again.build().ran == ("pack-aci:api", "pack-oci:api")
     assert again.files(*ARTEFACTS) == built.files(*ARTEFACTS)
 
 
@@ -408,12 +418,17 @@ def test_changed_paths_and_accounts_stage_and_pack_only(again: Any) -> None:
         ("paths: [", "paths: [{path: /etc/motd, type: file, mode: '0600'}, "),
     ):
         again.edit("deploy/aci/api/image.yaml", old, new)
-        assert again.build().ran == ("inject-binary:api", "pack-aci:api"), new
+        assert again.build().ran == ("inject-binary:api", "pack-aci:api", "pack-oci:api"), new
 
 
 @pytest.mark.slow
 def test_another_source_date_packs_only_and_changes_the_times(built: Any, again: Any) -> None:
-    assert sorted(again.build(SOURCE_DATE_EPOCH="86400").ran) == ["pack-aci:api", "pack-aci:iam"]
+    assert sorted(again.build(SOURCE_DATE_EPOCH="86400").ran) == [
+        "pack-aci:api",
+        "pack-aci:iam",
+        "pack-oci:api",
+        "pack-oci:iam",
+    ]
     assert again.aci("api").read_bytes() != built.aci("api").read_bytes()
     assert again.build(SOURCE_DATE_EPOCH="86400").ran == ()
     again.build(SOURCE_DATE_EPOCH="0")
@@ -424,7 +439,7 @@ def test_another_source_date_packs_only_and_changes_the_times(built: Any, again:
 def test_a_file_that_becomes_executable_is_seen(again: Any) -> None:
     again.build()
     again.path("deploy/aci/api/rootfs/etc/motd").chmod(0o755)
-    assert again.build().ran == ("inject-binary:api", "pack-aci:api")
+    assert again.build().ran == ("inject-binary:api", "pack-aci:api", "pack-oci:api")
     assert "file 0755 0 0 12 " in again.read("build/rootfs/api/linux-amd64.files")
 
 
@@ -437,7 +452,7 @@ def test_modes_that_git_does_not_record_change_nothing(again: Any) -> None:
 def test_a_definition_that_is_gone_is_built_no_more(again: Any) -> None:
     shutil.rmtree(again.path("deploy/aci/iam"))
     ended = again.build()
-    assert (ended.ran, ended.out) == ((), "nothing to do: 4 tasks up to date\n")
+    assert (ended.ran, ended.out) == ((), "nothing to do: 5 tasks up to date\n")
     assert "iam" not in again.build("list", "--all").out
 
 
@@ -451,7 +466,7 @@ def test_a_definition_that_is_gone_between_runs_is_an_unknown_task(again: Any) -
 
 def test_a_new_definition_is_built_and_the_others_are_not(again: Any) -> None:
     again.add_service("etl")
-    assert again.build().ran == ("go-inputs:etl", "go-compile:etl", "inject-binary:etl", "pack-aci:etl")
+    assert again.build().ran == ("go-inputs:etl", "go-compile:etl", "inject-binary:etl", "pack-aci:etl", "pack-oci:etl")
 
 
 # doit's own commands
@@ -476,7 +491,7 @@ def test_what_is_ignored_waits_until_it_is_forgotten(again: Any) -> None:
     again.build("ignore", "pack-aci:api")
     again.edit("deploy/aci/api/rootfs/etc/motd", "this", "that")
     before = again.aci("api").read_bytes()
-    assert again.build().ran == ("inject-binary:api",)
+    assert again.build().ran == ("inject-binary:api", "pack-oci:api")
     assert again.aci("api").read_bytes() == before
     again.build("forget", "pack-aci:api")
     assert again.build().ran == ("pack-aci:api",)
@@ -582,7 +597,9 @@ def test_cleaning_one_image_removes_what_it_is_made_of(again: Any) -> None:
 def test_a_build_is_for_the_host_and_a_release_for_every_platform(again: Any) -> None:
     assert not again.aci("api", "linux-arm64").exists()
     ran = again.build("release").ran
-    assert sorted(ran) == sorted(f"{name}@linux-arm64" for name in API + IAM)
+    platforms = [f"{name}@linux-arm64" for name in API + IAM]
+    archives = [f"archive-oci:{name}{suffix}" for name in ("api", "iam") for suffix in ("", "@linux-arm64")]
+    assert sorted(ran) == sorted([*platforms, *archives, "index-oci:api", "index-oci:iam"])
     assert machine(again.path("build/bin/linux-arm64/api")) == EM_AARCH64
     assert machine(again.path("build/bin/linux-amd64/api")) == EM_X86_64
     assert again.aci("iam", "linux-arm64").is_file()

@@ -212,7 +212,7 @@ DEFINITIONS: dict[str, tuple[Edit, str]] = {
     ),
     "a setting of no known name": (
         append(SETTINGS, "[tool.procession.zzz]\n"),
-        f"{SETTINGS}:4: tool.procession.zzz: must be a known key\n  hint: known keys: go, debian, definitions\n",
+        f"{SETTINGS}:4: tool.procession.zzz: must be a known key\n  hint: known keys: go, debian, definitions, registry\n",
     ),
     "a version of Go that is a number": (
         replace(SETTINGS, '"1.27.3"', "1.27"),
@@ -541,7 +541,7 @@ def test_with_continue_what_does_not_compile_leaves_the_other_image_alone(worksp
     ended = workspace.doit("-c")
     assert ended.err.startswith("go-compile:api: failed\n")
     assert ended.err.count(message) == 1
-    assert ended.err.endswith("not built, because of that: inject-binary:api, pack-aci:api\n")
+    assert ended.err.endswith("not built, because of that: inject-binary:api, pack-aci:api, pack-oci:api\n")
     assert str(workspace.root) not in ended.err
     assert "Traceback" not in ended.err
     assert workspace.aci("iam").is_file()

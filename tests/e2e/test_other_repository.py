@@ -211,6 +211,7 @@ def test_an_image_can_hold_several_programs(other: Other) -> None:
         "go-compile:suite/admin",
         "inject-binary:suite",
         "pack-aci:suite",
+        "pack-oci:suite",
     )
 
 

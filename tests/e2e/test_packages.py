@@ -17,9 +17,9 @@ import yaml
 
 DB, WEB = "deploy/aci/db/packages.lock.yaml", "deploy/aci/web/packages.lock.yaml"
 YAML, MANIFEST = "deploy/aci/db/image.yaml", "deploy/aci/db/manifest"
-OF_DB = ("fetch-packages:db", "inject-packages:db", "pack-aci:db")
-OF_WEB = ("fetch-packages:web", "inject-packages:web", "pack-aci:web")
-ARTEFACTS = ("build/aci", "build/rootfs", "build/state/packages")
+OF_DB = ("fetch-packages:db", "inject-packages:db", "pack-aci:db", "pack-oci:db")
+OF_WEB = ("fetch-packages:web", "inject-packages:web", "pack-aci:web", "pack-oci:web")
+ARTEFACTS = ("build/aci", "build/oci", "build/rootfs", "build/state/packages")
 LATER, EARLIER = datetime(2026, 2, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC)
 FAILED, USAGE, DEFINITION = 1, 2, 3
 
@@ -44,13 +44,13 @@ def pool(requests: list[str]) -> list[str]:
 def test_the_first_build_makes_everything_and_the_second_nothing(locked: Any, written: Any) -> None:
     first = locked.build()
     assert sorted(first.ran) == sorted(OF_DB + OF_WEB)
-    assert first.out.endswith("\n6 tasks run, 0 up to date\n")
+    assert first.out.endswith("\n8 tasks run, 0 up to date\n")
     assert first.err == ""
     for image in ("db", "web"):
         assert Path(f"{locked.aci(image)}.id").read_text().startswith("sha512-")
     with written(locked.root) as names:
         second = locked.build()
-    assert (second.ran, second.out) == ((), "nothing to do: 6 tasks up to date\n")
+    assert (second.ran, second.out) == ((), "nothing to do: 8 tasks up to date\n")
     assert names == set(), "not even its own state is written"
 
 
@@ -59,7 +59,7 @@ def test_a_second_build_needs_no_process_no_mirror_and_no_store(locked: Any, sup
     assert "socket.connect" in audit.events(), "a build that downloads is seen"
     supply.mirror.close()
     shutil.rmtree(supply.cache)
-    assert locked.build(**audit.environment).out == "nothing to do: 6 tasks up to date\n"
+    assert locked.build(**audit.environment).out == "nothing to do: 8 tasks up to date\n"
     assert audit.events() == ["watching"]
     assert not supply.cache.exists()
 
@@ -105,7 +105,7 @@ def pool_paths(workspace: Any, platform: str) -> list[str]:
 def test_fetching_is_all_of_a_build_that_needs_the_mirror(locked: Any, supply: Any) -> None:
     assert locked.build("fetch-packages:db").ran == ("fetch-packages:db",)
     supply.mirror.close()
-    assert locked.build("build:db").ran == ("inject-packages:db", "pack-aci:db")
+    assert locked.build("build:db").ran == ("inject-packages:db", "pack-aci:db", "pack-oci:db")
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_staging_anew_fetches_what_the_store_has_no_more(packed: Any, supply: An
     """The list of packages is up to date, so that no fetch comes before."""
     shutil.rmtree(supply.cache)
     packed.write("deploy/aci/db/rootfs/etc/motd", "this is db\n")
-    assert packed.build("build:db").ran == ("inject-packages:db", "pack-aci:db")
+    assert packed.build("build:db").ran == ("inject-packages:db", "pack-aci:db", "pack-oci:db")
     assert pool(supply.mirror.requests) == ["base_1.0-1_all.deb", "libserver_1.0-1_amd64.deb", "server_1.0-1_amd64.deb"]
 
 
@@ -142,7 +142,11 @@ def test_a_package_may_be_put_into_the_store_by_hand(locked: Any, supply: Any) -
 # Edits of a definition
 
 
-ALL, ONLY_STAGED, ONLY_PACKED = OF_DB, ("inject-packages:db", "pack-aci:db"), ("pack-aci:db",)
+ALL, ONLY_STAGED, ONLY_PACKED = (
+    OF_DB,
+    ("inject-packages:db", "pack-aci:db", "pack-oci:db"),
+    ("pack-aci:db", "pack-oci:db"),
+)
 EDITS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "a comment": (YAML, "debian:\n", "# a database\ndebian:\n", ()),
     "the reason of an omission": (YAML, "users are declared under accounts", "another reason", ()),
@@ -217,7 +221,8 @@ def test_a_file_of_the_definition_replaces_that_of_a_package_and_is_told(packed:
         ("build/rootfs/db/linux-amd64.files", OF_DB[1:2]),
         ("build/rootfs/db/linux-amd64.owners", OF_DB[1:2]),
         ("build/rootfs/db/linux-amd64/usr/sbin/server", OF_DB[1:2]),
-        ("build/aci/db-1.0.0-linux-amd64.aci", OF_DB[2:]),
+        ("build/aci/db-1.0.0-linux-amd64.aci", OF_DB[2:3]),
+        ("build/oci/db/linux-amd64/index.json", OF_DB[3:]),
     ],
 )
 @pytest.mark.parametrize("how", ["changed", "gone"])
@@ -258,10 +263,13 @@ def test_a_lock_that_changes_for_one_platform_leaves_the_others_alone(packed: An
     assert packed.build("build:db").ran == ("fetch-packages:db",)
     assert artefacts(packed) == before
     ran = packed.build("release:db").ran
-    assert ran == tuple(f"{name}@linux-arm64" for name in OF_DB)
+    joined = ("archive-oci:db@linux-arm64", "index-oci:db")
+    assert sorted(ran) == sorted([*(f"{name}@linux-arm64" for name in OF_DB), *joined])
     staged = packed.read("build/rootfs/db/linux-arm64/usr/sbin/server")
     assert staged == "server 1.0-2 for arm64\n"
-    assert {name for name in changed_files(before, artefacts(packed)) if "arm64" not in name} == set()
+    of_all = ("build/oci/db/blobs/", "build/oci/db/index.json")
+    changed = {name for name in changed_files(before, artefacts(packed)) if "arm64" not in name}
+    assert {name for name in changed if not name.startswith(of_all)} == set()
 
 
 def changed_files(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
@@ -338,7 +346,8 @@ def test_an_image_holds_what_its_packages_ship_and_its_definition_says(packed: A
 @pytest.mark.slow
 def test_an_image_for_another_platform_has_its_packages_and_says_so(packed: Any) -> None:
     ran = packed.build("release:db").ran
-    assert ran == tuple(f"{name}@linux-arm64" for name in OF_DB)
+    joined = ("archive-oci:db", "archive-oci:db@linux-arm64", "index-oci:db")
+    assert sorted(ran) == sorted([*(f"{name}@linux-arm64" for name in OF_DB), *joined])
     with tarfile.open(packed.aci("db", "linux-arm64")) as archive:
         labels = json.load(archive.extractfile("manifest"))["labels"]
         assert archive.extractfile("rootfs/usr/sbin/server").read() == b"server 1.0-1 for arm64\n"
@@ -353,7 +362,7 @@ def test_a_go_program_and_packages_can_be_in_one_image(packed: Any, new_workspac
     packed.edit(YAML, "debian:\n", "go: {package: ./cmd/api, binary: /usr/bin/api}\ndebian:\n")
     packed.edit(MANIFEST, '"/usr/sbin/server"', '"/usr/bin/api"')
     ran = packed.build("build:db").ran
-    assert set(ran) == {"go-inputs:db", "go-compile:db", "inject-packages:db", "pack-aci:db"}
+    assert set(ran) == {"go-inputs:db", "go-compile:db", "inject-packages:db", "pack-aci:db", "pack-oci:db"}
     tree = packed.path("build/rootfs/db/linux-amd64")
     assert (tree / "usr/bin/api").read_bytes() == packed.path("build/bin/linux-amd64/api").read_bytes()
     assert (tree / "usr/sbin/server").is_file()

@@ -632,7 +632,7 @@ def test_packages_that_do_not_fit_are_refused_unless_that_is_waived(supply: Any,
     assert refused(locked, "build:web", tasks=("fetch-packages:web",)) == message
     assert half_made(locked) == []
     locked.edit(WEB_YAML, "debian:\n", f"debian:\n  waive:\n    {waiver}\n")
-    assert locked.build("build:web").ran == ("inject-packages:web", "pack-aci:web")
+    assert locked.build("build:web").ran == ("inject-packages:web", "pack-aci:web", "pack-oci:web")
     supply.mirror.close()
     locked.edit(WEB_YAML, waiver, waiver.replace(": w", ": another reason").replace("as good", "good enough"))
     assert locked.build("build:web").ran == ()
@@ -649,7 +649,7 @@ def test_a_link_that_leads_nowhere_is_refused_unless_that_is_waived(supply: Any,
     )
     for mend in ("waive: {link: {usr/lib/next: made by the server}}", "prune: [usr/lib/next]"):
         locked.edit(WEB_YAML, "debian:\n", f"debian:\n  {mend}\n")
-        assert locked.build("build:web").ran == ("inject-packages:web", "pack-aci:web")
+        assert locked.build("build:web").ran == ("inject-packages:web", "pack-aci:web", "pack-oci:web")
         locked.edit(WEB_YAML, f"  {mend}\n", "")
 
 

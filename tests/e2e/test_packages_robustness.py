@@ -17,8 +17,10 @@ import pytest
 
 LOCK, YAML = "deploy/aci/db/packages.lock.yaml", "deploy/aci/db/image.yaml"
 IMAGES = ("db", "web")
-TASKS = sorted(f"{stage}:{image}" for stage in ("fetch-packages", "inject-packages", "pack-aci") for image in IMAGES)
-ARTEFACTS = ("build/aci", "build/rootfs", "build/state/packages")
+TASKS = sorted(
+    f"{stage}:{image}" for stage in ("fetch-packages", "inject-packages", "pack-aci", "pack-oci") for image in IMAGES
+)
+ARTEFACTS = ("build/aci", "build/oci", "build/rootfs", "build/state/packages")
 SERVER = "/debian/pool/main/s/server/server_1.0-1_amd64.deb"
 INTERRUPTED = 130
 MIB = 1024 * 1024
@@ -75,7 +77,7 @@ def assert_done_and_clean(workspace: Any, supply: Any, clean: dict[str, bytes]) 
     assert leftovers(workspace.root) == []
     assert leftovers(supply.store) == []
     again = workspace.build()
-    assert (again.ran, again.out) == ((), "nothing to do: 6 tasks up to date\n")
+    assert (again.ran, again.out) == ((), "nothing to do: 8 tasks up to date\n")
 
 
 class Gate:
@@ -274,7 +276,7 @@ def test_a_build_stopped_while_it_stages_leaves_nothing(
     assert_stopped_well(run)
     assert leftovers(locked.root) == []
     assert not locked.path("build/rootfs/web/linux-amd64").exists()
-    assert locked.build("build:web").ran == ("inject-packages:web", "pack-aci:web")
+    assert locked.build("build:web").ran == ("inject-packages:web", "pack-aci:web", "pack-oci:web")
 
 
 # Two builds at once

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-ARTEFACTS = ("build/aci", "build/bin", "build/rootfs", "build/state/inputs")
+ARTEFACTS = ("build/aci", "build/oci", "build/bin", "build/rootfs", "build/state/inputs")
 NOBODY = 65534
 PT_INTERP, PT_DYNAMIC = 3, 2
 ENVIRONMENTS = {

@@ -23,9 +23,9 @@ from procession_tasks.rootfs.stage import stage
 from procession_tasks.rootfs.tree import Entry, parse
 
 IMAGES = ("api", "iam")
-STEPS = ("go-inputs", "go-compile", "inject-binary", "pack-aci")
+STEPS = ("go-inputs", "go-compile", "inject-binary", "pack-aci", "pack-oci")
 TASKS = sorted(f"{step}:{image}" for step in STEPS for image in IMAGES)
-ARTEFACTS = ("build/aci", "build/bin", "build/rootfs", "build/state/inputs")
+ARTEFACTS = ("build/aci", "build/oci", "build/bin", "build/rootfs", "build/state/inputs")
 BINARY = "build/bin/linux-amd64/api"
 MOTD = "deploy/aci/api/rootfs/etc/motd"
 SOURCE = "services/internal/apionly/api.go"
@@ -85,7 +85,7 @@ def assert_done_and_clean(workspace: Any, clean: dict[str, bytes]) -> None:
     assert artefacts(workspace) == clean
     assert leftovers(workspace) == []
     again = workspace.build()
-    assert (again.ran, again.out) == ((), "nothing to do: 8 tasks up to date\n")
+    assert (again.ran, again.out) == ((), "nothing to do: 10 tasks up to date\n")
 
 
 # Two builds at once
@@ -103,7 +103,7 @@ def test_a_second_build_waits_for_the_first_and_finds_everything_done(
     go.open()
     assert (first.wait(), second.wait()) == (0, 0)
     assert (sorted(first.ran), second.ran) == (TASKS, ())
-    assert second.out == "nothing to do: 8 tasks up to date\n"
+    assert second.out == "nothing to do: 10 tasks up to date\n"
     assert go.count("build") == 1
     assert_done_and_clean(workspace, clean)
 
@@ -376,7 +376,7 @@ def test_a_build_stopped_while_it_packs_leaves_nothing_and_goes_on_later(
     assert_stopped_well(workspace, run, processes_in)
     assert not workspace.aci("api").exists()
     large.write_bytes(b"small now\n")
-    assert set(workspace.build("build:api").ran) == {"inject-binary:api", "pack-aci:api"}
+    assert set(workspace.build("build:api").ran) == {"inject-binary:api", "pack-aci:api", "pack-oci:api"}
     assert workspace.build("build:api").ran == ()
 
 
@@ -477,7 +477,7 @@ def test_a_full_disk_under_the_state_costs_only_what_cannot_be_remembered(
     assert_told_without_traceback(ended.err)
     assert "build/state/tasks.log: inject-binary:api is not remembered: No space left on device\n" in ended.err
     (state / "filler").unlink()
-    assert set(workspace.build().ran) <= {"inject-binary:api", "pack-aci:api"}
+    assert set(workspace.build().ran) <= {"inject-binary:api", "pack-aci:api", "pack-oci:api"}
     assert workspace.build().ran == ()
     other = new_workspace(tmp_path / "other")
     other.write(MOTD, "edited\n")
@@ -502,7 +502,7 @@ def test_a_read_only_build_folder_is_enough_when_there_is_nothing_to_do(workspac
     workspace.build()
     read_only()
     ended = workspace.build()
-    assert (ended.ran, ended.out) == ((), "nothing to do: 8 tasks up to date\n")
+    assert (ended.ran, ended.out) == ((), "nothing to do: 10 tasks up to date\n")
     workspace.build("list", "--all")
 
 
@@ -742,7 +742,7 @@ def test_a_file_changed_while_it_is_copied_gives_a_consistent_image_and_the_next
     assert 0 < staged.count(b"changed") < 6, "the change came in the middle"
     listed = {entry.path: entry for entry in parse(workspace.path("build/rootfs/api/linux-amd64.files").read_bytes())}
     assert listed["large"].digest == hashlib.sha256(staged).hexdigest()
-    assert set(workspace.build("build:api").ran) == {"inject-binary:api", "pack-aci:api"}
+    assert set(workspace.build("build:api").ran) == {"inject-binary:api", "pack-aci:api", "pack-oci:api"}
     other = new_workspace(tmp_path / "other")
     shutil.copyfile(large, other.path("deploy/aci/api/rootfs/large"))
     other.build("build:api")
@@ -765,7 +765,7 @@ def test_a_staged_file_changed_while_it_is_packed_fails_and_the_next_build_is_ri
     assert "/large changed while it was packed" in run.err
     assert not workspace.aci("api").exists()
     assert leftovers(workspace) == []
-    assert set(workspace.build("build:api").ran) == {"inject-binary:api", "pack-aci:api"}
+    assert set(workspace.build("build:api").ran) == {"inject-binary:api", "pack-aci:api", "pack-oci:api"}
     assert workspace.doit("verify:api").status == 0
 
 
