@@ -359,12 +359,13 @@ class TestFilesThatAreThere:
 
 
 PROCESS = """\
-import sys
+import signal, sys
 from pathlib import Path
 from procession_tasks.debian.lock import parse_pins
 from procession_tasks.debian.repositories import Place
 from procession_tasks.debian.store import Request, Store
 url, folder, pins = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests in the background have ignored
 print("begins", flush=True)
 request = Request("lock", "etcd", parse_pins(Path(pins).read_bytes()))
 Store(Path(folder)).ensure(request, lambda _: [Place(url)], lambda _: None)
