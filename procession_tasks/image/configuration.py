@@ -14,7 +14,7 @@ from typing import Any
 from procession_tasks.definition.manifest import App, ImageManifest
 from procession_tasks.platform import Platform
 
-STOP_SIGNAL = "org.opencontainers.image.stopSignal"
+STOP_SIGNAL = "org.opencontainers.image.stopsignal"  # lower-case, as appc wants names
 _PREFIX = "org.opencontainers.image."
 # Annotations that appc and OCI both know, under their two names.
 _SAME = {"authors": "authors", "created": "created", "documentation": "documentation", "homepage": "url"}
@@ -39,6 +39,8 @@ def without_counterpart(manifest: ImageManifest) -> Iterator[str]:
     """Name the keys of a manifest that an OCI image cannot say."""
     if manifest.app and manifest.app.event_handlers:
         yield "app.eventHandlers"
+    if manifest.app and manifest.app.supplementary_gids:
+        yield "app.supplementaryGIDs"
     if manifest.dependencies:
         yield "dependencies"
     if manifest.path_whitelist:

@@ -10,10 +10,12 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from procession_tasks.errors import BuildError
 from procession_tasks.rootfs.tree import Entry, ordered
 
 PROGRAM = "go"  # how a list of owners calls what was compiled
 _DEFINED = ("accounts", "paths", "rootfs")
+_REMOVES = ".wh."  # OCI image specification 1.1, "Image Layer Filesystem Changeset", Whiteouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,11 @@ def divide(entries: Iterable[Entry], owners: Mapping[str, str], base: Collection
     `owners` says what each path came with and `base` names the packages of the lowest layer.  A
     folder is in every layer that has something below it, always as the image has it in the end,
     so that unpacking a layer changes nothing of another; one with nothing below it comes with the
-    definition.  So the layer of `base` depends on the files of its packages alone.
+    definition.  So the layer of `base` depends on the files of its packages alone.  Raises
+    BuildError for names that no layer can hold.
     """
     tree = {entry.path: entry for entry in entries}
+    _check_names(tree)
     members: dict[tuple[int, str], set[str]] = {}
     for entry in tree.values():
         if entry.type != "directory":
@@ -47,6 +51,16 @@ def divide(entries: Iterable[Entry], owners: Mapping[str, str], base: Collection
 
 
 _BASE, _PACKAGES, _DEFINITION = (0, ""), (1, ""), (2, "")
+
+
+def _check_names(paths: Iterable[str]) -> None:
+    """Refuse what unpacking would take for an order to take a file away, and not for a file."""
+    reserved = sorted(path for path in paths if posixpath.basename(path).startswith(_REMOVES))
+    if reserved:
+        rule = f"a name in an OCI layer must not begin with {_REMOVES}, which marks what is removed"
+        shown = (path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for path in reserved)
+        hint = "rename it, or build only the ACI: doit pack-aci:NAME"
+        raise BuildError("\n".join(f"/{path}: {rule}" for path in shown), hint=hint)
 
 
 def _place(path: str, owner: str, base: Collection[str]) -> tuple[int, str]:

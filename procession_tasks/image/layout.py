@@ -74,8 +74,13 @@ class Layout:
         """List what a document leads to, in its order: an index's manifests; a manifest's configuration and layers."""
         if descriptor.media_type not in (INDEX, MANIFEST):
             return ()
-        document = json.loads(self.read(descriptor))
-        found = document["manifests"] if descriptor.media_type == INDEX else [document["config"], *document["layers"]]
+        content = self.read(descriptor)
+        try:
+            document = json.loads(content)
+            index = descriptor.media_type == INDEX
+            found = [*document["manifests"]] if index else [document["config"], *document["layers"]]
+        except (ValueError, KeyError, TypeError):
+            raise self._broken(f"{descriptor.digest} must be a {descriptor.media_type}", "something else") from None
         return tuple(map(self._descriptor, found))
 
     @functools.cached_property
@@ -87,8 +92,10 @@ class Layout:
             raise self._broken("must have an index.json", error.strerror) from None
         except (ValueError, KeyError, TypeError):
             raise self._broken("index.json must be an image index", "something else") from None
-        if len(found) != 1:
-            raise self._broken("index.json must lead to one image", str(len(found)))
+        if not isinstance(found, list) or len(found) != 1:
+            raise self._broken(
+                "index.json must lead to one image", str(len(found) if isinstance(found, list) else found)
+            )
         return found[0]
 
     def _annotation(self, name: str) -> Any:

@@ -84,13 +84,16 @@ def write_index(folder: Path, platforms: Mapping[Platform, Path], annotations: M
     may hold those layouts.  index.json appears last: what it leads to is always there.
     """
     (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
-    described, wanted = [], set()
+    described: list[dict[str, Any]] = []
+    wanted: set[str] = set()
     layouts = {platform: Layout(path) for platform, path in sorted(platforms.items())}
     for platform, layout in layouts.items():
         described.append(_described(layout.top) | {"platform": platform.oci})
         for descriptor in (layout.top, *layout.children(layout.top)):
-            wanted.add(layout.path(descriptor.digest).name)
-            _link(layout.path(descriptor.digest), folder)
+            blob = layout.path(descriptor.digest)
+            if blob.name not in wanted:  # what platforms have in common comes from the first of them, in every run
+                wanted.add(blob.name)
+                _link(blob, folder)
     first = next(iter(layouts.values()))
     document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": described, "annotations": dict(annotations)}
     index = _add(folder, INDEX, document)
@@ -189,11 +192,19 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 
 def _link(blob: Path, folder: Path) -> None:
-    """Have a blob in another layout too, without a second copy where the file system can do that."""
+    """Have a blob in another layout too, without a second copy where the file system can do that.
+
+    What has its name there stays until the blob takes its place.
+    """
     target = folder / "blobs/sha256" / blob.name
-    target.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(target.lstat(), blob.stat()):
+            return
+    part = target.with_name(f".{blob.name}.part")
+    part.unlink(missing_ok=True)
     try:
-        os.link(blob, target)
+        os.link(blob, part)
+        part.replace(target)
     except OSError:
         with files.atomic(target) as stream, blob.open("rb") as source:
             shutil.copyfileobj(source, stream)
