@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,27 +28,56 @@ class Finished:
     stderr: bytes
 
 
-def run(argv: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Finished:
+def run(argv: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdin: bytes | None = None) -> Finished:
     """Run a program to its end.
 
-    The environment is exactly the one given.  The process and its children form a group of
-    their own, so that `stop_all` ends them together.  Raises BuildError when it cannot start.
+    The environment is exactly the one given, and `stdin` all that it can read.  The process and its
+    children form a group of their own, so that `stop_all` ends them together.  Raises BuildError when
+    it cannot start.
     """
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise BuildError(f"{argv[0]}: cannot be started: {error.strerror}") from None
+    given = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+    process = _start(argv, folder, environment, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with _registered(process):
-        stdout, stderr = process.communicate()
+        stdout, stderr = process.communicate(stdin)
     return Finished(process.returncode, stdout, stderr)
+
+
+def stream(argv: Sequence[str], *, folder: Path, environment: Mapping[str, str], tell: Callable[[bytes], None]) -> int:
+    """Run a program to its end, pass on each line that it prints anywhere, and return its status.
+
+    `stop_all` ends it, and so does `tell` when it fails.  Raises BuildError when it cannot start.
+    """
+    process = _start(argv, folder, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with _registered(process), process:
+        try:
+            for line in process.stdout or ():
+                tell(line)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode
+
+
+def foreground(
+    argv: Sequence[str], *, folder: Path, environment: Mapping[str, str], stop: Callable[[], object] | None = None
+) -> int:
+    """Run a program that prints where this one does, and return its status.
+
+    What interrupts this process does not reach it: `stop` is called, which has to end it; without one it
+    gets SIGTERM.  For the main thread, which is the one that is interrupted.  Raises BuildError when it
+    cannot start.
+    """
+    process = _start(argv, folder, environment, stdout=None, stderr=None)
+    try:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            (stop or process.terminate)()
+            return process.wait()
+    finally:
+        if process.poll() is None:  # whoever waited was interrupted again
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def stop_all() -> None:
@@ -62,6 +91,30 @@ def stop_all() -> None:
     while _running and time.monotonic() < deadline:
         time.sleep(0.01)
     _signal_all(signal.SIGKILL)
+
+
+def _start(
+    argv: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    stdout: int | None,
+    stderr: int | None,
+    stdin: int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; raises BuildError when it cannot."""
+    try:
+        return subprocess.Popen(
+            list(argv),
+            cwd=folder,
+            env=dict(environment),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise BuildError(f"{argv[0]}: cannot be started: {error.strerror}") from None
 
 
 def _signal_all(number: signal.Signals) -> None:

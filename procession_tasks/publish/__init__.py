@@ -1,0 +1,1 @@
+"""Publishes images: pushes them to registries."""

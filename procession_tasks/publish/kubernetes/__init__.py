@@ -1,0 +1,1 @@
+"""Runs the images on Kubernetes: checks the manifests, renders them with digests, and deploys them."""
