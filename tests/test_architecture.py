@@ -11,7 +11,7 @@ import pytest
 import procession_tasks
 
 PACKAGE = Path(procession_tasks.__file__).parent
-LAYERS = ("graph", "publish", "image", "rootfs", "golang", "debian", "definition")
+LAYERS = ("graph", "run", "publish", "image", "rootfs", "golang", "debian", "definition")
 LEAVES = ("step", "states", "kept", "files", "process", "interruption", "errors", "platform")
 LONGEST = 60
 
