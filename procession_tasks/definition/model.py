@@ -302,11 +302,27 @@ NO_DEBIAN = DebianSettings()
 
 
 @dataclass(frozen=True, slots=True)
+class RunSettings:
+    """The ``[tool.procession.run]`` table: what runs images on this machine."""
+
+    engine: str | None = key(
+        Text("must be podman, docker or rkt, with flags if need be", r"[^\x00-\x1f]+"),
+        "the engine (default: podman or docker, the first on PATH)",
+        default=None,
+    )
+    options: tuple[str, ...] = key(Listing(Text("must be text")), "further options of every container", default=())
+
+
+NO_RUN = RunSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """The ``[tool.procession]`` table of pyproject.toml."""
 
     go: GoSettings = key(Record(GoSettings), "the Go toolchain and defaults", default=NO_GO)
     debian: DebianSettings = key(Record(DebianSettings), "Debian packages, and defaults", default=NO_DEBIAN)
+    run: RunSettings = key(Record(RunSettings), "what runs images on this machine", default=NO_RUN)
     definitions: str = key(FOLDER, "the folder of the image definitions", default="deploy/aci")
     registry: str | None = key(
         Text(

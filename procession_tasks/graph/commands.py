@@ -1,21 +1,16 @@
-"""doit's commands where this build needs more: run, clean, and schema."""
+"""doit's commands that work, where this build needs more: run, lock and clean."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import getopt
-import json
-import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
-from doit.cmd_base import Command, DoitCmdBase, check_tasks_exist
+from doit.cmd_base import DoitCmdBase, check_tasks_exist
 from doit.cmd_clean import Clean as DoitClean
-from doit.cmd_info import Info as DoitInfo
-from doit.cmd_list import List as DoitList
 from doit.cmd_run import Run as DoitRun
 from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile
@@ -81,7 +76,8 @@ class Run(Located, DoitRun):  # type: ignore[misc]
         try:
             status = super().execute(params, args)
         except _NothingToDoError as nothing:
-            sys.stdout.write(nothing_to_do(nothing.count))
+            told = params["outfile"] if hasattr(params["outfile"], "write") else sys.stdout
+            told.write(nothing_to_do(nothing.count))
             return 0
         except KeyboardInterrupt:
             from procession_tasks.graph.actions import interrupt  # loaded already if there is work
@@ -91,7 +87,26 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             return INTERRUPTED
         if status == 0 and self._words:
             remember(self._words, session())
+        return self._afterwards() if status == 0 else status
+
+    def parse_execute(self, in_args: list[str]) -> int:
+        """Take what follows `run:IMAGE` for options and arguments of the image."""
+        at = next((number for number, word in enumerate(in_args) if word.startswith("run:")), len(in_args))
+        if at < len(in_args):
+            session().asked["run"] = tuple(in_args[at + 1 :])
+        status: int = super().parse_execute(in_args[: at + 1])
         return status
+
+    @staticmethod
+    def _afterwards() -> int:
+        """Do what a task has left for when the tree is free again."""
+        if (do := session().afterwards) is None:
+            return 0
+        try:
+            return do()
+        except BuildError as error:
+            sys.stderr.write(f"{error}\n")
+            return FAILED
 
     def _short_cut(self, params: Any) -> None:
         """Look, before any task is made, whether this is a run that is known to find nothing to do."""
@@ -170,36 +185,6 @@ class Lock(Run):
         return 0
 
 
-class List(Located, DoitList):  # type: ignore[misc]
-    """Lists tasks; with --deps, the sources behind a list of inputs too."""
-
-    def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: Any) -> None:  # noqa: FBT001  # doit's signature
-        super()._print_task(template, task, status, list_deps, tasks)
-        if list_deps:
-            for path in sources_of(task):
-                self.outstream.write(f" -  {path}\n")
-
-
-class Info(Located, DoitInfo):  # type: ignore[misc]
-    """Shows a task and why it would run; of a Go program, the sources too."""
-
-    @functools.wraps(DoitInfo._execute)
-    def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:  # noqa: FBT001, FBT002  # doit's signature
-        check_tasks_exist({task.name: task for task in self.task_list}, pos_args)
-        status: int = super()._execute(pos_args, hide_status)
-        for task in self.task_list:
-            if task.name in pos_args and (paths := sources_of(task)):
-                self.outstream.write("\nsources    : \n" + "".join(f" - {path}\n" for path in paths))
-        return status
-
-    @staticmethod
-    def get_reasons(reasons: Any) -> str:
-        """Say why a task would run, in words rather than objects."""
-        why = [f" * {item}" for item, _, _ in reasons.pop("uptodate_false", ())]
-        rest = DoitInfo.get_reasons(reasons)
-        return "\n".join([*why, *([rest] if rest else ())])
-
-
 class Clean(Located, DoitClean):  # type: ignore[misc]
     """Removes what was built: of the named tasks, or without a name of all, releases too."""
 
@@ -242,22 +227,6 @@ class Clean(Located, DoitClean):  # type: ignore[misc]
         return found
 
 
-class Schema(Command):  # type: ignore[misc]  # doit has no types
-    """Prints the JSON Schema of image.yaml, for editors."""
-
-    name = "schema"
-    doc_purpose = "print the JSON Schema of image.yaml"
-    doc_usage = ""
-    doc_description = None
-
-    def execute(self, params: Any, args: list[str]) -> int:
-        from procession_tasks.definition.schema import image_schema  # needed here alone
-
-        del params, args
-        sys.stdout.write(json.dumps(image_schema(), indent=2) + "\n")
-        return 0
-
-
 def _options_first(words: list[str], parser: Any) -> list[str]:
     """Let options stand after tasks too, which doit takes for tasks (ours have no options)."""
     try:
@@ -267,30 +236,6 @@ def _options_first(words: list[str], parser: Any) -> list[str]:
     if not all(map(selection.is_plain, tasks)):
         return words
     return [part for option in options for part in option if part] + tasks
-
-
-def sources_of(task: Any) -> list[str]:
-    """List the files or packages behind the lists that a task makes or depends on."""
-    found: list[str] = []
-    for path in sorted({*task.targets, *task.file_dep}):
-        read = _LISTS.get(os.path.splitext(path)[1])
-        with contextlib.suppress(OSError, ValueError):  # nothing is listed before the first build
-            found += read(Path(path).read_bytes()) if read else []
-    return found
-
-
-def _go_sources(text: bytes) -> list[str]:
-    lines = text.decode("utf-8", "surrogateescape").splitlines()
-    return [path for _, found, path in (line.partition("  ") for line in lines) if found]
-
-
-def _packages(text: bytes) -> list[str]:
-    from procession_tasks.debian.lock import parse_pins  # only who asks for details pays for it
-
-    return [str(pin) for pin in parse_pins(text)]
-
-
-_LISTS = {".inputs": _go_sources, ".packages": _packages}
 
 
 def _unknown(error: InvalidCommand, command: Located) -> str:

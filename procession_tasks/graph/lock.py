@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[bool]:
-    """Hold the lock of a build folder while the block runs, and tell it whether it had to wait.
+    """Hold a lock of a build folder while the block runs, and tell it whether it had to wait.
 
     The kernel drops the lock with the process, however it ends.
 
@@ -40,7 +40,7 @@ def _wait(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.stderr.write(f"waiting: {_holder(descriptor)} is building here\n")
+        sys.stderr.write(f"waiting: {_holder(descriptor)} is at work here\n")
         sys.stderr.flush()
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return True

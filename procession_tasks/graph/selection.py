@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 # The stages that nothing else depends on; they are made when they are asked for.
-_ENDS = frozenset(["release", "validate", "verify", "lock", "outdated", "sizes"])
+_ENDS = frozenset(["release", "validate", "verify", "lock", "outdated", "sizes", "push", "run"])
 _GATHERING = frozenset(["go-inputs", "go-compile", "fetch-packages", "inject-binary", "inject-packages"])
 _PACKING = frozenset(["pack-aci", "pack-oci", "index-oci", "archive-oci", "build", "release"])
 _MAKING = _GATHERING | _PACKING
@@ -64,3 +64,8 @@ def may_need(stage: str) -> bool:
     """Tell whether the tasks of a stage can be part of what was asked for."""
     stages = _stages.get()
     return stages is None or stage not in _ENDS or stage in stages
+
+
+def is_asked(stage: str) -> bool:
+    """Tell whether the command line names a stage."""
+    return stage in (_stages.get() or ())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from procession_tasks.errors import BuildError
 from procession_tasks.states import States
@@ -27,7 +27,9 @@ class Session:
 
     `asked_for` are the variables of the environment whose value decides what is stale.
     `up_to_date` is the number of tasks that a finished run leaves up to date, None while
-    something else is left to do.  `bug` is set by an error that no user can mend,
+    something else is left to do.  `asked` has the options of commands that are not doit's, by
+    command; `afterwards` is done when the tasks are done and the tree is free for other runs, and
+    returns the exit status.  `bug` is set by an error that no user can mend,
     `moved` by an input that changed while it was used.
     """
 
@@ -38,6 +40,8 @@ class Session:
     up_to_date: int | None = None
     bug: bool = False
     moved: bool = False
+    asked: dict[str, Any] = field(default_factory=dict)
+    afterwards: Callable[[], int] | None = None
     _inputs: dict[Mode, Inputs] = field(default_factory=dict)
 
     def variables(self, names: Iterable[str]) -> tuple[tuple[str, str | None], ...]:

@@ -328,7 +328,7 @@ def test_a_second_build_in_a_repository_waits_and_finds_everything_done(
     wait_until(lambda: held.waiting, "the first downloads")
     second = start(locked, "build")
     wait_until(lambda: "\n" in second.err, "the second says that it waits")
-    assert re.fullmatch(rf"waiting: process {first.pid} \((.* )?doit build\) is building here\n", second.err)
+    assert re.fullmatch(rf"waiting: process {first.pid} \((.* )?doit build\) is at work here\n", second.err)
     held.open()
     assert (first.wait(), second.wait()) == (0, 0)
     assert (sorted(first.ran), second.ran) == (TASKS, ())

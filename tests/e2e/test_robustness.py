@@ -99,7 +99,7 @@ def test_a_second_build_waits_for_the_first_and_finds_everything_done(
     wait_until(lambda: go.count("build"), "the first compiles")
     second = start(workspace, "build")
     wait_until(lambda: "\n" in second.err, "the second says that it waits")
-    assert re.fullmatch(rf"waiting: process {first.pid} \((.* )?doit build\) is building here\n", second.err)
+    assert re.fullmatch(rf"waiting: process {first.pid} \((.* )?doit build\) is at work here\n", second.err)
     go.open()
     assert (first.wait(), second.wait()) == (0, 0)
     assert (sorted(first.ran), second.ran) == (TASKS, ())
