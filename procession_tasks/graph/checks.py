@@ -11,7 +11,9 @@ from procession_tasks.graph.planned import Plan
 from procession_tasks.graph.session import Session
 from procession_tasks.graph.tools import merged
 from procession_tasks.image.expected import expected
+from procession_tasks.image.layout import Layout
 from procession_tasks.image.verify import verify as verify_aci
+from procession_tasks.image.verify_oci import verify_layout
 
 
 def verify(one: Plan, session: Session) -> None:
@@ -28,12 +30,13 @@ def verify(one: Plan, session: Session) -> None:
 
         packages = for_verifier(image, one.platform, session)
     wanted = expected(image, root, one.platform, built, int(one.pack.option("date")), packages)
-    aci = root / one.pack.option("output")
-    findings = verify_aci(aci, wanted)
+    aci, layout = (root / step.option("output") for step in (one.pack, one.pack_oci))
+    findings = [*verify_aci(aci, wanted), *verify_layout(layout, wanted, one.platform)]
     if findings:
         raise BuildError("\n".join(findings), hint=f"doit build:{one.name} makes it anew")
     image_id = Path(f"{aci}.id").read_text(encoding="ascii").strip()
     sys.stdout.write(f"{one.pack.option('output')}: ok, {image_id}\n")
+    sys.stdout.write(f"{one.pack_oci.option('output')}: ok, {Layout(layout).top.digest}\n")
 
 
 def validate(one: Plan, session: Session) -> None:

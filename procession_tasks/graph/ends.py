@@ -30,8 +30,8 @@ def verify() -> Iterator[Task]:
     """read finished images back and check them against their definitions"""
     for one in each_plan():
         action = told(tool("checks.verify", one, session()), session())
-        doc = f"check {one.pack.outputs[0]} against its definition"
-        packed = [f"pack-aci:{one.name}"]
+        doc = f"check {one.pack.outputs[0]} and {one.pack_oci.outputs[0]} against their definition"
+        packed = [f"pack-aci:{one.name}", f"pack-oci:{one.name}"]
         yield Task(f"verify:{one.name}", [action], subtask_of="verify", doc=doc, task_dep=packed, io=UNCAPTURED)
     yield from group("verify", verify, usual("verify"))
 
