@@ -16,7 +16,7 @@ from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile
 
 from procession_tasks.errors import BuildError
-from procession_tasks.graph import selection
+from procession_tasks.graph import asked, selection
 from procession_tasks.graph.checker import ContentChecker
 from procession_tasks.graph.lock import exclusive
 from procession_tasks.graph.reporter import BuildReporter, nothing_to_do
@@ -93,7 +93,7 @@ class Run(Located, DoitRun):  # type: ignore[misc]
         """Take what follows `run:IMAGE` for options and arguments of the image."""
         at = next((number for number, word in enumerate(in_args) if word.startswith("run:")), len(in_args))
         if at < len(in_args):
-            session().asked["run"] = tuple(in_args[at + 1 :])
+            asked.running.set(tuple(in_args[at + 1 :]))
         status: int = super().parse_execute(in_args[: at + 1])
         return status
 

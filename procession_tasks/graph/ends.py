@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from doit.task import Task
 
+from procession_tasks.graph import asked
 from procession_tasks.graph.actions import told, tool
 from procession_tasks.graph.selection import is_asked, selected
 from procession_tasks.graph.session import session
@@ -49,7 +50,7 @@ def sizes() -> Iterator[Task]:
 def push() -> Iterator[Task]:
     """push images for all their platforms to a registry"""
     for image in by_image():
-        action = told(tool("pushing.push", image, session()), session())
+        action = told(tool("pushing.push", image, asked.pushing.get(), session()), session())
         joined = [f"index-oci:{image}"]
         doc = f"push the image {image} for all its platforms"
         yield Task(f"push:{image}", [action], subtask_of="push", doc=doc, task_dep=joined, io=UNCAPTURED)
@@ -62,9 +63,9 @@ def run() -> Iterator[Task]:
     if is_asked("run"):
         from procession_tasks.graph import running  # nothing else runs images
 
-        stages = running.stages(session())
+        stages = running.stages(session(), asked.running.get())
     for image, of_image in by_image().items():
-        action = told(tool("running.prepare", image, session()), session())
+        action = told(tool("running.prepare", image, asked.running.get(), session()), session())
         packed = [f"{stage}:{of_image[0].name}" for stage in stages]
         doc = f"run the image {image}; what follows is for the program"
         yield Task(f"run:{image}", [action], subtask_of="run", doc=doc, task_dep=packed, io=UNCAPTURED)

@@ -11,6 +11,7 @@ from typing import Any
 from doit.cmd_run import Run as DoitRun
 
 from procession_tasks.errors import BuildError, DefinitionError
+from procession_tasks.graph import asked
 from procession_tasks.graph.commands import DEFINITION, FAILED, INTERRUPTED, USAGE, Run
 from procession_tasks.graph.session import session
 from procession_tasks.interruption import InterruptedWorkError
@@ -45,10 +46,9 @@ class Push(Run):
     )
 
     def execute(self, params: Any, args: list[str]) -> int:
-        from procession_tasks.graph.pushing import Asked  # other commands push nothing
-
-        asked = Asked(params["registry"] or None, tuple(params["tag"]), params["force"], params["insecure"])
-        session().asked["push"] = asked
+        asked.pushing.set(
+            asked.Pushing(params["registry"] or None, tuple(params["tag"]), params["force"], params["insecure"])
+        )
         return super().execute(params, [f"push:{word.removeprefix('push:')}" for word in args] or ["push"])
 
 

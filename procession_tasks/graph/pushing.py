@@ -7,12 +7,12 @@ import json
 import posixpath
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from procession_tasks import files
 from procession_tasks.definition.load import Image
 from procession_tasks.errors import BuildError
+from procession_tasks.graph.asked import Pushing
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.session import Session
 from procession_tasks.image.layout import Layout
@@ -25,22 +25,11 @@ _FOLDER = "build/pushed"
 _MEGA = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line says of a push beside the images."""
-
-    registry: str | None = None
-    tags: tuple[str, ...] = ()
-    force: bool = False
-    insecure: bool = False
-
-
-def push(name: str, session: Session) -> None:
+def push(name: str, asked: Pushing, session: Session) -> None:
     """Push an image for all its platforms, and write down what it is called by its digest.
 
     Raises BuildError.
     """
-    asked: Asked = session.asked.get("push", Asked())
     image = definitions(session).image(name)
     target = repository(image, session, asked.registry)
     tags = (image.manifest.version or "latest", *asked.tags)

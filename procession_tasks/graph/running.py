@@ -22,25 +22,30 @@ from procession_tasks.run.client import Client
 from procession_tasks.run.container import container, containers
 from procession_tasks.run.engine import Engine, choose
 
+Words = tuple[str, ...]
+
 _LOCK = f"{STATE}/system"
 # What engines take beside the layout, which says what the image is.
 _MORE = {"docker": "archive-oci", "rkt": "pack-aci"}
 
 
-def stages(session: Session) -> tuple[str, ...]:
-    """Name the stages that make what the engine takes."""
+def stages(session: Session, words: Words = ()) -> tuple[str, ...]:
+    """Name the stages that make what the engine takes; `words` are what follows `run:IMAGE`."""
     try:
-        kind = _engine(session).kind
+        kind = _engine(session, words).kind
     except BuildError:  # which the run itself tells
         kind = ""
     return tuple(filter(None, ("pack-oci", _MORE.get(kind))))
 
 
-def prepare(name: str, session: Session) -> None:
-    """Have an image run in the foreground once the build is over; raises BuildError when nothing can run it."""
-    engine = _engine(session)
+def prepare(name: str, words: Words, session: Session) -> None:
+    """Have an image run in the foreground once the build is over; `words` as in `stages`.
+
+    Raises BuildError when nothing can run it.
+    """
+    engine = _engine(session, words)
     image = _built(name, session)
-    session.afterwards = functools.partial(_run, image, engine, session)
+    session.afterwards = functools.partial(_run, image, _arguments(words), engine, session)
 
 
 def tasks(session: Session, names: Iterable[str]) -> list[str]:
@@ -81,9 +86,7 @@ def logs(session: Session, names: Iterable[str], *, follow: bool) -> None:
     status.logs(tuple(names), _client(session), _system(session).name, follow=follow)
 
 
-def _run(image: Built, engine: Engine, session: Session) -> int:
-    given = session.asked.get("run", ())
-    arguments = [word for word in given if word not in ("--rkt", "--")]
+def _run(image: Built, arguments: Words, engine: Engine, session: Session) -> int:
     system = _system(session) if (session.root / SYSTEM_FILE).exists() else System(())
     one = container(system, image)
     one = dataclasses.replace(one, arguments=(*one.arguments, *arguments))
@@ -92,10 +95,16 @@ def _run(image: Built, engine: Engine, session: Session) -> int:
     return foreground.run(one, image, Client(engine, session.root, session.environment), _tell)
 
 
-def _engine(session: Session) -> Engine:
+def _arguments(words: Words) -> Words:
+    """Leave out what is not for the program."""
+    given = words[1:] if words[:1] == ("--rkt",) else words
+    return given[1:] if given[:1] == ("--",) else given
+
+
+def _engine(session: Session, words: Words = ()) -> Engine:
     settings = definitions(session).project.run
     environment = session.environment
-    if session.asked.get("run", ())[:1] == ("--rkt",):
+    if words[:1] == ("--rkt",):
         environment = environment | {"PROCESSION_ENGINE": "rkt"}
     return choose(settings.engine, settings.options, environment)
 

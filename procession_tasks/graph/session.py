@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from procession_tasks.errors import BuildError
 from procession_tasks.states import States
@@ -27,8 +27,7 @@ class Session:
 
     `asked_for` are the variables of the environment whose value decides what is stale.
     `up_to_date` is the number of tasks that a finished run leaves up to date, None while
-    something else is left to do.  `asked` has the options of commands that are not doit's, by
-    command; `afterwards` is done when the tasks are done and the tree is free for other runs, and
+    something else is left to do.  `afterwards` is done when the tasks are done and the tree is free for other runs, and
     returns the exit status.  `bug` is set by an error that no user can mend,
     `moved` by an input that changed while it was used.
     """
@@ -40,7 +39,6 @@ class Session:
     up_to_date: int | None = None
     bug: bool = False
     moved: bool = False
-    asked: dict[str, Any] = field(default_factory=dict)
     afterwards: Callable[[], int] | None = None
     _inputs: dict[Mode, Inputs] = field(default_factory=dict)
 
