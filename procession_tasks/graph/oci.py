@@ -10,7 +10,7 @@ from procession_tasks.definition.manifest import ImageManifest, parse_manifest
 from procession_tasks.errors import BuildError, DefinitionError, Problem
 from procession_tasks.graph.session import STATE, Session
 from procession_tasks.image.archive import write_archive
-from procession_tasks.image.configuration import configuration, manifest_annotations, without_counterpart
+from procession_tasks.image.configuration import configuration, manifest_annotations, tag, without_counterpart
 from procession_tasks.image.layers import divide
 from procession_tasks.image.oci import Said, write_index, write_layout
 from procession_tasks.platform import Platform
@@ -91,5 +91,4 @@ def _text(path: str, entries: tuple[Entry, ...], tree: Path) -> str:
 
 def _names(manifest: ImageManifest) -> tuple[str, str]:
     """Return the names that engines and layouts know the image by."""
-    version = manifest.version or "latest"
-    return f"{manifest.name}:{version}", version
+    return f"{manifest.name.replace('~', '_')}:{tag(manifest)}", tag(manifest)

@@ -15,6 +15,7 @@ from procession_tasks.errors import BuildError
 from procession_tasks.graph.asked import Pushing
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.session import Session
+from procession_tasks.image.configuration import tag
 from procession_tasks.image.layout import Layout
 from procession_tasks.publish.push import Amount, Pushed
 from procession_tasks.publish.push import push as push_layout
@@ -32,7 +33,7 @@ def push(name: str, asked: Pushing, session: Session) -> None:
     """
     image = definitions(session).image(name)
     target = repository(image, session, asked.registry)
-    tags = (image.manifest.version or "latest", *asked.tags)
+    tags = (tag(image.manifest), *asked.tags)
     done = push_layout(
         _layout(image, session),
         _registry(target.host, session, insecure=asked.insecure),

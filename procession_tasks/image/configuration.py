@@ -7,6 +7,7 @@ Configuration"; appc specification 0.8.11, "Image Manifest Schema".
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,14 @@ def manifest_annotations(manifest: ImageManifest) -> dict[str, str]:
     """Choose what is said of an image beside its configuration: the names that OCI defines."""
     said = _labels(manifest)["Labels"]
     return {name: value for name, value in said.items() if name.startswith(_PREFIX) and name != STOP_SIGNAL}
+
+
+def tag(manifest: ImageManifest) -> str:
+    """Return the version as registries and engines can name it: what they do not take becomes ``_``.
+
+    Source: OCI distribution specification 1.1, "Pulling manifests".
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", manifest.version or "latest")
 
 
 def without_counterpart(manifest: ImageManifest) -> Iterator[str]:

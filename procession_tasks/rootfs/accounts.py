@@ -43,5 +43,9 @@ def group_members(text: str) -> frozenset[tuple[str, str]]:
 def _lines(text: str) -> list[list[str]]:
     lines = (line.split(":") for line in text.splitlines())
     return [
-        fields for fields in lines if len(fields) >= len(("name", "password", "number", "rest")) and fields[2].isdigit()
+        fields
+        for fields in lines
+        if len(fields) >= len(("name", "password", "number", "rest"))
+        and fields[2].isascii()  # ² is a digit too
+        and fields[2].isdigit()
     ]

@@ -197,6 +197,20 @@ def test_what_oci_cannot_say_is_warned_of(workspace: Any) -> None:
     assert "app.eventHandlers: has no counterpart in OCI, and is left out of that image\n" in ended.err
 
 
+@pytest.mark.slow
+def test_a_new_line_in_the_api_of_this_project_is_one_new_layer(project: Path, new_workspace: Any) -> None:
+    """A registry is sent that layer, the configuration and the manifest."""
+    workspace = new_workspace(project.parent / "unused", ())
+    workspace.root = project
+    workspace.build("build:api", "build:iam")
+    before, iam = blobs(layout(workspace, "api")), blobs(layout(workspace, "iam"))
+    workspace.edit("services/cmd/procession-api/main.go", "func main() {", 'func main() {\n\tprintln("a line")')
+    workspace.build("build:api", "build:iam")
+    after = blobs(layout(workspace, "api"))
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True, False]
+    assert blobs(layout(workspace, "iam")) == iam
+
+
 # What other tools make of it
 
 

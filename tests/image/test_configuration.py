@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from procession_tasks.definition.manifest import ImageManifest, parse_manifest
-from procession_tasks.image.configuration import configuration, manifest_annotations, without_counterpart
+from procession_tasks.image.configuration import configuration, manifest_annotations, tag, without_counterpart
 from procession_tasks.platform import Platform
 
 AMD64 = Platform("linux", "amd64")
@@ -121,3 +121,9 @@ def test_what_oci_cannot_say_is_named() -> None:
     ]
     assert list(without_counterpart(manifest(pathWhitelist=["/bin"]))) == ["pathWhitelist"]
     assert list(without_counterpart(manifest({}))) == []
+
+
+@pytest.mark.parametrize(("version", "expected"), [("1.0", "1.0"), ("1.0+dfsg~rc1", "1.0_dfsg_rc1"), (None, "latest")])
+def test_a_tag_is_the_version_as_registries_take_it(version: str | None, expected: str) -> None:
+    labels = [{"name": "version", "value": version}] if version else []
+    assert tag(manifest({}, labels=labels)) == expected

@@ -262,6 +262,11 @@ def test_a_document_that_is_something_else_is_refused_without_a_traceback(
         assert forged(tmp_path, **{document: lambda _: content})
 
 
+def test_a_document_that_no_registry_takes_is_refused(tmp_path: Path) -> None:
+    [found] = forged(tmp_path, configuration=put("author", "a" * 4 * 1024 * 1024))
+    assert found.startswith("api/linux-amd64: configuration: size: expected at most 4194304, got 419")
+
+
 # What the documents say
 
 
@@ -511,6 +516,24 @@ def test_what_can_not_be_read_on_names_its_layer(tmp_path: Path) -> None:
     assert finding.startswith("api/linux-amd64: layer 1: tar: expected one that can be read, got byte ")
 
 
+TRAILING = {
+    "after the tar": (lambda clean: compressed(clean + bytes(512)), "after the end of the tar: expected nothing"),
+    "after the gzip": (lambda clean: compressed(clean) + b"x", "gzip: CRC-32, length and end: expected"),
+    "no length": (lambda clean: compressed(clean)[:-4] + bytes(4), "gzip: CRC-32, length and end: expected"),
+    "not compressed": (lambda clean: clean, "gzip: header: expected"),
+}
+
+
+@pytest.mark.parametrize(("pack", "finding"), TRAILING.values(), ids=TRAILING)
+def test_a_blob_that_holds_more_than_a_tar_is_refused(
+    tmp_path: Path, pack: Callable[[bytes], bytes], finding: str
+) -> None:
+    forge = Forge(tmp_path / "api/linux-amd64")
+    odd = forge.blob("layer.v1.tar+gzip", pack(tar(LAYERS[1])))
+    forge.finish(forge.image(map(tar, LAYERS[:1]), manifest=lambda it: {**it, "layers": [*it["layers"], odd]}))
+    assert finding in found_in(forge.layout)[-1]
+
+
 def test_noise_in_a_layer_is_refused_without_a_traceback(tmp_path: Path) -> None:
     choice = random.Random(3)
     clean = tar(LAYERS[1])
@@ -657,6 +680,13 @@ def test_every_flipped_byte_below_an_index_is_refused(tmp_path: Path) -> None:
             assert verify_index(both.folder, both.platforms), f"byte {position} of {path.name}"
         path.write_bytes(content)
     assert verify_index(both.folder, both.platforms) == []
+
+
+def test_an_image_that_is_for_another_platform_than_its_place_is_refused(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.forge()
+    found = verify_index(both.folder, {AMD64: both.platforms[ARM64], ARM64: both.platforms[AMD64]})
+    assert 'api: configuration of linux/amd64: architecture: expected "amd64", got "arm64"' in found
 
 
 def test_stray_blobs_below_an_index_are_refused_and_other_files_beside_it_are_not(tmp_path: Path) -> None:

@@ -52,3 +52,7 @@ def test_account_files_are_read_back() -> None:
     text = "root:x:0:\nadm:x:4:syslog,app\n\n# a comment\nbroken:x\nodd:x:y:z\n"
     assert account_numbers(text) == {"root": 0, "adm": 4}
     assert group_members(text) == {("syslog", "adm"), ("app", "adm")}
+
+
+def test_a_number_that_is_none_in_a_program_is_left_out() -> None:
+    assert account_numbers("a:x:²:0::/:/bin/sh\nb:x:2:0::/:/bin/sh\n") == {"b": 2}
