@@ -457,7 +457,9 @@ def test_cleaning_one_image_leaves_the_other(packed: Any) -> None:
 
 def test_a_finished_image_is_what_its_packages_and_definition_say(packed: Any) -> None:
     ended = packed.build("verify:db")
-    assert re.fullmatch(r"build/aci/db-1\.0\.0-linux-amd64\.aci: ok, sha512-[0-9a-f]{128}\n", ended.out)
+    aci, oci = ended.out.splitlines()
+    assert re.fullmatch(r"build/aci/db-1\.0\.0-linux-amd64\.aci: ok, sha512-[0-9a-f]{128}", aci)
+    assert re.fullmatch(r"build/oci/db/linux-amd64: ok, sha256:[0-9a-f]{64}", oci)
 
 
 @pytest.mark.slow
