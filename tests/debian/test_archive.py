@@ -119,6 +119,7 @@ def test_the_security_suite_is_in_a_repository_of_its_own(bench: Bench) -> None:
     assert (pin.repository, pin.suite) == ("debian-security", "bookworm-security")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("forms", "suffix"), [(("", ".xz", ".gz"), ".xz"), (("", ".gz"), ".gz"), (("",), ""), ((".xz",), ".xz")]
 )
@@ -516,6 +517,7 @@ def a_defect(bench: Bench, name: str) -> None:
 DEFECTS = ("unsigned", "altered", "another key", "a weak digest", "expired", "an index of other bytes", "no index")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", ["none", "a second key", *DEFECTS])
 def test_apt_is_of_the_same_opinion(bench: Bench, apt: Any, tmp_path: Path, defect: str) -> None:
     a_defect(bench, defect)

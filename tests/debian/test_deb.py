@@ -416,6 +416,7 @@ def test_a_package_that_was_cut_anywhere_is_refused(suffix: str) -> None:
         refusal(content[:end])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", COMPRESS)
 def test_damage_ends_in_a_refusal_or_goes_unnoticed_and_never_otherwise(suffix: str) -> None:
     """Digests are what notices; here it must not crash, hang or lead out of the root."""

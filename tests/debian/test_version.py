@@ -122,6 +122,7 @@ def test_dpkg_orders_the_awkward_ones_alike() -> None:
     assert [compare(a, b) for a, b in pairs] == dpkg_says(pairs)
 
 
+@pytest.mark.slow
 @needs_dpkg
 def test_dpkg_orders_random_ones_alike() -> None:
     generator = random.Random(20260711)

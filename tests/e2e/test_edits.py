@@ -196,19 +196,7 @@ KINDS: dict[Callable[[Any], None], dict[str, tuple[Edit, frozenset[str]]]] = {
     working: WORKING,
 }
 # The others take longer together than a developer waits.
-QUICK = (
-    "iam's own package",
-    "the shared package",
-    "a new file in an embedded folder",
-    "a file for another system, by name",
-    "a test",
-    "go.sum, for a module nobody uses",
-    "a comment in go.mod",
-    "a new file in a package",
-    "a removed file",
-    "a renamed package",
-    "a vendored file",
-)
+QUICK = ("iam's own package", "the shared package", "go.sum, for a module nobody uses", "a vendored file")
 TABLE = [
     pytest.param(kind, *row, id=name, marks=() if name in QUICK else pytest.mark.slow)
     for kind, edits in KINDS.items()

@@ -60,6 +60,7 @@ def layout(workspace: Any, name: str, platform: str = "linux-amd64") -> Layout:
 # What is built when
 
 
+@pytest.mark.slow
 def test_either_kind_of_image_can_be_had_alone(workspace: Any) -> None:
     assert "pack-aci:api" not in workspace.build("pack-oci:api").ran
     assert not workspace.path("build/aci").exists()
@@ -76,6 +77,7 @@ def test_a_new_program_is_one_new_layer(workspace: Any) -> None:
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True, False]
 
 
+@pytest.mark.slow
 def test_a_release_stays_when_one_platform_is_built_after_it(workspace: Any) -> None:
     workspace.build("release:api")
     before = workspace.files("build/oci")
@@ -187,6 +189,7 @@ def test_an_account_that_the_image_has_not_is_told_with_its_line(workspace: Any)
     assert not workspace.path("build/oci/api/linux-amd64").exists()
 
 
+@pytest.mark.slow
 def test_what_oci_cannot_say_is_warned_of(workspace: Any) -> None:
     workspace.edit(
         "deploy/aci/api/manifest",

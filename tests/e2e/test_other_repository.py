@@ -78,6 +78,7 @@ def program(package: str, binary: str, **more: str) -> str:
     return "{" + ", ".join(f"{name}: {value}" for name, value in fields.items()) + "}"
 
 
+@pytest.mark.slow
 def test_three_lines_and_a_table_are_enough_for_a_module_at_the_root(other: Other) -> None:
     other.module(".", "other.example/tool")
     other.write("main.go", HELLO.format(word="hello"))

@@ -87,6 +87,7 @@ def test_what_was_removed_is_built_again_from_the_store_alone(packed: Any, suppl
     assert audit.events() == ["watching"]
 
 
+@pytest.mark.slow
 def test_images_that_share_packages_download_each_once(locked: Any, supply: Any) -> None:
     locked.build()
     assert sorted(supply.mirror.requests) == pool_paths(locked, "linux/amd64")

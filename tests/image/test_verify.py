@@ -200,6 +200,7 @@ def test_every_flipped_byte_of_a_small_image_is_refused(tmp_path: Path) -> None:
             assert verify(path, expected) != [], f"byte {position} flipped with {mask:#x}"
 
 
+@pytest.mark.slow
 def test_flipped_bytes_of_the_tar_are_refused(tmp_path: Path) -> None:
     """Compressed again and with new checksums beside it, as someone would who means it."""
     path, expected = packed(tmp_path, CONTENTS)

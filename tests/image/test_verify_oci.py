@@ -195,6 +195,7 @@ def files(folder: Path) -> list[Path]:
 # What is on the disk
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_of_a_layout_is_refused(good: Path) -> None:
     for path in files(good):
         content = path.read_bytes()

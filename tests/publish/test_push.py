@@ -23,6 +23,9 @@ from procession_tasks.publish.registry import Registry
 
 # The base is sent in two requests, the others in one.
 BASE, PROGRAM, CHANGED = b"base" * 300_000, b"program" * 1000, b"changed" * 1000
+
+pytestmark = pytest.mark.slow
+
 NOTHING = Amount()
 
 

@@ -18,6 +18,8 @@ from procession_tasks.publish.push import push
 from procession_tasks.publish.registry import Registry
 from procession_tasks.publish.upload import upload_blob
 
+pytestmark = pytest.mark.slow
+
 LARGE = 3_000_000
 PATCH, FINISH, STATUS, BEGIN = "PATCH .*uploads", "PUT .*uploads", "GET .*uploads", "POST .*uploads"
 

@@ -21,6 +21,9 @@ from procession_tasks.publish.kubernetes.render import Pin, render
 from procession_tasks.publish.kubernetes.rollout import Standing
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+pytestmark = pytest.mark.slow
+
 NAMES = ("api", "etcd", "iam", "memcached", "mysql", "prometheus")
 WORKLOADS = [
     "deployment/procession-api",
