@@ -17,7 +17,7 @@ from benchmarks.measure import Case, Command, Launcher, rounds
 from benchmarks.rivals import Rival, rivals
 from procession_tasks.debian.lock import FILE, parse_pins
 from procession_tasks.debian.pin import Pin
-from procession_tasks.debian.store import cache_folder
+from procession_tasks.xdg import cache_folder
 from procession_tasks.platform import host
 from procession_tasks.rootfs.tree import Entry, parse
 

@@ -12,7 +12,7 @@ import procession_tasks
 
 PACKAGE = Path(procession_tasks.__file__).parent
 LAYERS = ("graph", "run", "publish", "image", "rootfs", "golang", "debian", "definition")
-LEAVES = ("step", "states", "kept", "files", "process", "interruption", "errors", "platform")
+LEAVES = ("step", "xdg", "web", "states", "kept", "files", "process", "interruption", "errors", "platform")
 LONGEST = 60
 
 MODULES = {

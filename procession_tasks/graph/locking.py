@@ -15,7 +15,6 @@ from procession_tasks.debian.index import Index, PackagesFile
 from procession_tasks.debian.lock import FILE, Lock, differing_versions, dump_lock, make_lock
 from procession_tasks.debian.pin import IndexPin, Pin
 from procession_tasks.debian.resolve import resolve
-from procession_tasks.debian.store import cache_folder
 from procession_tasks.definition.load import Image
 from procession_tasks.definition.model import Debian
 from procession_tasks.errors import BuildError, DefinitionError
@@ -23,6 +22,7 @@ from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.packages import cellar, warn
 from procession_tasks.graph.session import Session
 from procession_tasks.platform import Platform
+from procession_tasks.xdg import cache_folder
 
 
 def lock(name: str, session: Session) -> None:

@@ -15,7 +15,7 @@ from procession_tasks.debian.contents import Contents
 from procession_tasks.debian.lock import FILE, dump_pins, parse_pins
 from procession_tasks.debian.pin import Pin
 from procession_tasks.debian.repositories import Place, Repositories
-from procession_tasks.debian.store import Request, Store, cache_folder
+from procession_tasks.debian.store import Request, Store
 from procession_tasks.debian.unpack import loaded, unpacked
 from procession_tasks.definition.load import Image
 from procession_tasks.definition.model import Debian
@@ -26,6 +26,7 @@ from procession_tasks.platform import Platform
 from procession_tasks.rootfs.merge import Source
 from procession_tasks.rootfs.packages import Definition, Rules, package_sources
 from procession_tasks.step import Step
+from procession_tasks.xdg import cache_folder
 
 if TYPE_CHECKING:
     from procession_tasks.image.expected_packages import Packages

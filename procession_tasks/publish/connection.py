@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, ProxyError, SSLError
@@ -24,8 +24,8 @@ from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 from procession_tasks import interruption
 from procession_tasks.errors import BuildError
 from procession_tasks.publish.failure import PassingError, seconds
-from procession_tasks.publish.reference import is_loopback
 from procession_tasks.publish.trust import trust
+from procession_tasks.web import is_loopback, pool
 
 CONNECT_TIMEOUT_S = 15.0
 TIMEOUT_S = 60.0  # for an answer to begin: a registry verifies a large blob before it answers
@@ -139,42 +139,13 @@ class Connection:
     def _made(self, scheme: str, host: str) -> urllib3.PoolManager:
         context = trust(host, self._environment) if scheme == "https" else None
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=TIMEOUT_S)
-        proxy = _proxy(scheme, host, self._environment)
-        if proxy is None:
-            return urllib3.PoolManager(maxsize=AT_ONCE, ssl_context=context, timeout=timeout)
-        user = urlsplit(proxy).netloc.rpartition("@")[0]
-        authorization = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
-        try:
-            return urllib3.ProxyManager(
-                proxy,
-                proxy_headers=authorization,
-                maxsize=AT_ONCE,
-                ssl_context=context,
-                timeout=timeout,
-            )
-        except (HTTPError, ValueError):
-            raise BuildError(f"{scheme}_proxy: must be the URL of a proxy, got something else") from None
+        return pool(scheme, host, self._environment, context, timeout, AT_ONCE)
 
 
 def server(url: str) -> tuple[str, int | None]:
     """Return what is equal for URLs of one server: its host, and its port unless it is the scheme's own."""
     parts = urlsplit(url)
     return parts.hostname or "", None if parts.port == _PORTS.get(parts.scheme) else parts.port
-
-
-def _proxy(scheme: str, host: str, environment: Mapping[str, str]) -> str | None:
-    """Find the proxy that the environment names for a host; this machine is reached without."""
-    proxy, excepted = (environment.get(f"{x}_proxy") or environment.get(f"{x}_proxy".upper()) for x in (scheme, "no"))
-    if not proxy or is_loopback(host) or _is_excepted(host, excepted or ""):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _is_excepted(host: str, names: str) -> bool:
-    """Tell whether a list such as ``.internal.example,registry.example:5000`` has a host, or a domain that it is in."""
-    alone = re.sub(r":[0-9]+$", "", host)
-    wanted = [name.strip().removeprefix("*").removeprefix(".") for name in names.split(",") if name.strip()]
-    return any(name in ("", host, alone) or alone.endswith(f".{name}") for name in wanted)
 
 
 def _patient(answer: Answer) -> Answer:

@@ -70,16 +70,6 @@ class Reference:
         return self.repository + tag + ("" if self.digest is None else f"@{self.digest}")
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host, with or without a port, can only be this machine."""
-    found = _HOST.fullmatch(host)
-    name = found[1].strip("[]") if found else host
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name.lower() == "localhost"
-
-
 def is_digest(text: str) -> bool:
     """Tell whether a text is a digest of the one algorithm that is used."""
     return _DIGEST.fullmatch(text) is not None

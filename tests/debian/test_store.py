@@ -23,7 +23,7 @@ from procession_tasks.debian import store as stores
 from procession_tasks.debian import transport
 from procession_tasks.debian.pin import Pin
 from procession_tasks.debian.repositories import Place
-from procession_tasks.debian.store import Request, Store, cache_folder
+from procession_tasks.debian.store import Request, Store
 from procession_tasks.errors import BuildError
 from procession_tasks.interruption import InterruptedWorkError
 
@@ -448,27 +448,3 @@ def test_a_download_that_takes_long_is_told_of(
 
     total = sum(pin.size for pin in bench.pins) / 1_000_000
     assert capsys.readouterr().err.endswith(f"downloading packages of etcd: {total:.1f} of {total:.1f} MB\n")
-
-
-@pytest.mark.parametrize(
-    ("environment", "folder"),
-    [
-        ({"PROCESSION_CACHE_DIR": "/c", "XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/c"),
-        ({"PROCESSION_CACHE_DIR": "c"}, f"{Path.cwd()}/c"),
-        ({"PROCESSION_CACHE_DIR": "", "XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/procession"),
-        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, "/h/.cache/procession"),
-        ({"XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/procession"),
-    ],
-)
-def test_the_cache_is_where_the_environment_says(environment: dict[str, str], folder: str) -> None:
-    assert str(cache_folder(environment)) == folder
-
-
-@pytest.mark.parametrize("environment", [{}, {"HOME": ""}, {"HOME": "relative"}])
-def test_without_a_home_it_is_told_what_to_set(environment: dict[str, str]) -> None:
-    with pytest.raises(BuildError) as failed:
-        cache_folder(environment)
-
-    assert str(failed.value) == (
-        "HOME: must be set, to find the cache\n  hint: or set PROCESSION_CACHE_DIR to a folder for it"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from procession_tasks.errors import BuildError
-from procession_tasks.publish.reference import Reference, is_loopback
+from procession_tasks.publish.reference import Reference
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 
@@ -91,24 +91,3 @@ def test_another_image_of_the_repository_is_named_by_its_tag_or_its_digest() -> 
     assert reference.repository == "registry.example/api"
     with pytest.raises(BuildError, match="registry.example/api: a tag must be .*, got 'a b'"):
         reference.tagged("a b")
-
-
-@pytest.mark.parametrize(
-    ("host", "is_so"),
-    [
-        ("127.0.0.1", True),
-        ("127.255.0.9:5000", True),
-        ("[::1]:5000", True),
-        ("::1", True),
-        ("localhost", True),
-        ("LOCALHOST:5000", True),
-        ("128.0.0.1", False),
-        ("localhost.example", False),
-        ("127.0.0.1.example:5000", False),
-        ("registry.example", False),
-        ("[::2]", False),
-        ("", False),
-    ],
-)
-def test_only_this_machine_is_loopback(host: str, *, is_so: bool) -> None:
-    assert is_loopback(host) == is_so

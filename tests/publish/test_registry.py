@@ -227,33 +227,6 @@ def test_a_proxy_of_the_environment_is_used(name: str, bench: Bench, new_faulty:
 
 
 @pytest.mark.parametrize(
-    ("host", "excepted", "is_excepted"),
-    [
-        ("registry.example", "", False),
-        ("registry.example", "other.example", False),
-        ("registry.example", "registry.example", True),
-        ("registry.example:5000", "registry.example", True),
-        ("registry.example:5000", "a, registry.example:5000", True),
-        ("registry.example:5000", "registry.example:5001", False),
-        ("registry.example", ".example", True),
-        ("registry.example", "example", True),
-        ("registry.example", "*.example", True),
-        ("registry.example", "istry.example", False),
-        ("registry.example", "*", True),
-        ("registry.example", " , ", False),
-    ],
-)
-def test_some_hosts_need_no_proxy(host: str, excepted: str, *, is_excepted: bool) -> None:
-    proxy = connection._proxy("https", host, {"https_proxy": "proxy.example:3128", "no_proxy": excepted})
-
-    assert proxy == (None if is_excepted else "http://proxy.example:3128")
-
-
-def test_this_machine_needs_no_proxy() -> None:
-    assert connection._proxy("http", "127.0.0.1:5000", {"http_proxy": "http://proxy.example"}) is None
-
-
-@pytest.mark.parametrize(
     ("one", "other", "are_same"),
     [
         ("https://registry.example/a", "https://registry.example/b?c", True),
