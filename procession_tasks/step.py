@@ -12,9 +12,11 @@ class Step:
     """The whole declaration of one step; two equal steps over equal inputs give equal outputs.
 
     `kind` and `subject` name the task (``pack-aci:api``); `platform` is a slug (``linux-amd64``).
-    `command` is an argv, relative to `folder`; the first word is ``go`` or a tool of our own.
+    `command` is an argv, run in the repository; the first word is ``go`` or a tool of our own.
     `inputs` and `outputs` are paths relative to the repository, folders included; a folder
-    stands for everything below it.  `environment` is all there is of it, sorted by name.
+    stands for everything below it.  The first output is made last: while it is there, the others
+    are.  `environment` is all there is of it, and `properties` what the machine must have, such as
+    a version of Go; both are sorted by name.
     """
 
     kind: str
@@ -24,7 +26,7 @@ class Step:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
-    folder: str = "."
+    properties: tuple[tuple[str, str], ...] = ()
 
     @property
     def digest(self) -> str:

@@ -23,7 +23,7 @@ class Context:
 
 
 def run_go(context: Context, mode: Mode, command: Iterable[str], scratch: Path | None = None) -> process.Finished:
-    """Run a `go` command of this mode in its module's folder.
+    """Run a `go` command of this mode in the repository.
 
     `scratch` is where it puts what it needs on the way; whoever gives it removes it, which `go`
     itself does not when it is killed.  Raises BuildError when the pinned toolchain is not there.
@@ -35,5 +35,4 @@ def run_go(context: Context, mode: Mode, command: Iterable[str], scratch: Path |
     if scratch:
         declared["GOTMPDIR"] = os.fspath(scratch)
     argv = [os.fspath(found.go), *list(command)[1:]]
-    folder = context.root / mode.module
-    return process.run(argv, folder=folder, environment=toolchain.places(context.environment) | declared)
+    return process.run(argv, folder=context.root, environment=toolchain.places(context.environment) | declared)

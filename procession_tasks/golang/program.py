@@ -75,12 +75,12 @@ def environment(mode: Mode) -> tuple[tuple[str, str], ...]:
 
 
 def list_command(mode: Mode, packages: Sequence[str]) -> tuple[str, ...]:
-    """Ask for the packages and all they depend on; run in the module's folder."""
-    return ("go", "list", "-e", "-deps", f"-json={','.join(_FIELDS)}", *_tags(mode), "--", *packages)
+    """Ask for the packages and all they depend on."""
+    return (*_go("list", mode), "-e", "-deps", f"-json={','.join(_FIELDS)}", *_tags(mode), "--", *packages)
 
 
 def build_command(program: Program) -> tuple[str, ...]:
-    """Build one program; run in the module's folder."""
+    """Build one program."""
     flags = (f"-ldflags={program.ldflags}",) if program.ldflags else ()
     output = posixpath.relpath(program.output, program.mode.module)
     return (*_build(program.mode), *flags, f"-o={output}", "--", program.package)
@@ -130,7 +130,12 @@ def go_name(program: Program) -> str:
 def _build(mode: Mode) -> tuple[str, ...]:
     trimpath = ("-trimpath",) if mode.trimpath else ()
     gcflags = (f"-gcflags={mode.gcflags}",) if mode.gcflags else ()
-    return ("go", "build", "-buildvcs=false", *trimpath, *_tags(mode), *gcflags)
+    return (*_go("build", mode), "-buildvcs=false", *trimpath, *_tags(mode), *gcflags)
+
+
+def _go(verb: str, mode: Mode) -> tuple[str, ...]:
+    """Begin a command that is run in the repository, and works in the module's folder."""
+    return ("go", verb, *(() if mode.module == "." else ("-C", mode.module)))
 
 
 def _tags(mode: Mode) -> tuple[str, ...]:

@@ -89,8 +89,8 @@ def _programs(
 def _go_step(
     kind: str, subject: str, mode: Mode, command: tuple[str, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> Step:
-    declared = (("GOVERSION", mode.version), *environment(mode))
-    return Step(kind, subject, mode.platform.slug, command, inputs, outputs, tuple(sorted(declared)), mode.module)
+    properties = (("go", mode.version),)
+    return Step(kind, subject, mode.platform.slug, command, inputs, outputs, environment(mode), properties)
 
 
 def _fetch(image: Image, name: str, platform: Platform) -> Step:
@@ -129,7 +129,7 @@ def _inject(
         f"--owners={tree}.owners",
     )
     inputs = (*(fetch.outputs if fetch else ()), *built, rootfs)
-    return Step(kind, name, platform.slug, command, inputs, (tree, f"{tree}.files", f"{tree}.owners"))
+    return Step(kind, name, platform.slug, command, inputs, (f"{tree}.files", tree, f"{tree}.owners"))
 
 
 def _package_options(debian: Debian, defaults: DebianSettings) -> Iterable[str]:
@@ -142,7 +142,7 @@ def _package_options(debian: Debian, defaults: DebianSettings) -> Iterable[str]:
 
 
 def _pack(image: Image, name: str, platform: Platform, inject: Step, date: int) -> Step:
-    tree, listing, _ = inject.outputs
+    listing, tree, _ = inject.outputs
     output = f"build/aci/{image.stem}-{platform.slug}.aci"
     manifest = f"{image.folder}/manifest"
     command = (
@@ -161,7 +161,7 @@ def _pack(image: Image, name: str, platform: Platform, inject: Step, date: int) 
 
 
 def _pack_oci(image: Image, name: str, platform: Platform, inject: Step, date: int, settings: DebianSettings) -> Step:
-    tree, listing, owners = inject.outputs
+    listing, tree, owners = inject.outputs
     output = f"build/oci/{image.name}/{platform.slug}"
     manifest = f"{image.folder}/manifest"
     base = sorted(settings.base) if image.file.debian else ()

@@ -71,6 +71,8 @@ def test_a_program_is_built_without_what_differs_from_machine_to_machine() -> No
     assert build_command(program("./cmd/api")) == (
         "go",
         "build",
+        "-C",
+        "services",
         "-buildvcs=false",
         "-trimpath",
         "-ldflags=-s -w",
@@ -102,7 +104,7 @@ def test_together_each_program_has_its_own_linker_flags() -> None:
     command = batch_command(
         [program("./cmd/a", "-X main.v=1"), program("./cmd/b", ""), program("./cmd/c")], "build/part"
     )
-    assert command[3:] == (
+    assert command[5:] == (
         "-trimpath",
         "-ldflags=./cmd/a=-X main.v=1",
         "-ldflags=./cmd/c=-s -w",
