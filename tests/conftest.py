@@ -28,6 +28,8 @@ import pytest
 from procession_tasks.debian.pin import Pin
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Builds are to do their work: what one test makes is not to be found by the next.  The tests of caches turn them on.
+os.environ["PROCESSION_CACHE"] = "off"
 
 PYPROJECT = """\
 [tool.procession.go]
@@ -170,7 +172,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "repository")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_workspace() -> type[Workspace]:
     """To make repositories in other places or with other services."""
     return Workspace
@@ -188,6 +190,26 @@ def tool(name: str) -> str:
 def actool() -> str:
     """The reference tool for App Container Images."""
     return tool("actool")
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[..., None]]:
+    """Mount something on a folder until the test ends; skip where that is not allowed."""
+    for program in ("mount", "umount"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    mounted: list[Path] = []
+
+    def on(folder: Path, *arguments: str) -> None:
+        done = subprocess.run(["mount", *arguments, str(folder)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"mount needs root: {done.stderr.strip()}")
+        if folder not in mounted:
+            mounted.append(folder)
+
+    yield on
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @dataclass(frozen=True)

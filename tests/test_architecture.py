@@ -11,8 +11,8 @@ import pytest
 import procession_tasks
 
 PACKAGE = Path(procession_tasks.__file__).parent
-LAYERS = ("graph", "run", "publish", "image", "rootfs", "golang", "debian", "definition")
-LEAVES = ("step", "xdg", "web", "states", "kept", "files", "process", "interruption", "errors", "platform")
+LAYERS = ("graph", "run", "publish", "cache", "image", "rootfs", "golang", "debian", "definition")
+LEAVES = ("step", "notice", "xdg", "web", "states", "kept", "files", "process", "interruption", "errors", "platform")
 LONGEST = 60
 
 MODULES = {

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from procession_tasks.definition.cache import NO_CACHE, NO_REMOTE, CacheSettings, RemoteSettings
 from procession_tasks.definition.shape import (
     Boolean,
     Choice,
@@ -323,6 +324,8 @@ class Project:
     go: GoSettings = key(Record(GoSettings), "the Go toolchain and defaults", default=NO_GO)
     debian: DebianSettings = key(Record(DebianSettings), "Debian packages, and defaults", default=NO_DEBIAN)
     run: RunSettings = key(Record(RunSettings), "what runs images on this machine", default=NO_RUN)
+    cache: CacheSettings = key(Record(CacheSettings), "where results of steps are kept", default=NO_CACHE)
+    remote: RemoteSettings = key(Record(RemoteSettings), "an engine that compiles programs", default=NO_REMOTE)
     definitions: str = key(FOLDER, "the folder of the image definitions", default="deploy/aci")
     registry: str | None = key(
         Text(

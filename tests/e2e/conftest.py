@@ -224,26 +224,6 @@ def slow_machine(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 
 
 @pytest.fixture
-def mount() -> Iterator[Callable[..., None]]:
-    """Mount something on a folder until the test ends; skip where that is not allowed."""
-    for program in ("mount", "umount"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
-    mounted: list[Path] = []
-
-    def on(folder: Path, *arguments: str) -> None:
-        done = subprocess.run(["mount", *arguments, str(folder)], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"mount needs root: {done.stderr.strip()}")
-        if folder not in mounted:
-            mounted.append(folder)
-
-    yield on
-    for folder in reversed(mounted):
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.fixture
 def needed() -> Callable[[str], str]:
     """Find a program, or skip the test and say which is missing."""
 

@@ -1,0 +1,416 @@
+"""The messages of the Remote Execution API that are used here, as values.
+
+Source: Bazel's Remote Execution API 2.3, remote_execution.proto; google.bytestream,
+google.longrunning and google.rpc for what it builds on.  Names and numbers are theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from procession_tasks.cache import wire
+
+TYPES = "type.googleapis.com/"
+PACKAGE = "build.bazel.remote.execution.v2"
+SHA256 = 1  # DigestFunction.Value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A content by its hex SHA-256 and its size in bytes."""
+
+    hash: str = wire.string(1)
+    size_bytes: int = wire.integer(2)
+
+
+EMPTY = Digest(hashlib.sha256(b"").hexdigest(), 0)
+
+
+def digest_of(content: bytes) -> Digest:
+    """Digest a content."""
+    return Digest(hashlib.sha256(content).hexdigest(), len(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """google.protobuf.Duration."""
+
+    seconds: int = wire.integer(1)
+    nanos: int = wire.integer(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """google.protobuf.Any: a message of a named type."""
+
+    type_url: str = wire.string(1)
+    value: bytes = wire.binary(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """google.rpc.Status."""
+
+    code: int = wire.integer(1)
+    message: str = wire.string(2)
+    details: tuple[Any, ...] = wire.messages(3, Any)
+
+
+@dataclass(frozen=True, slots=True)
+class FileNode:
+    """A file of a directory."""
+
+    name: str = wire.string(1)
+    digest: Digest = wire.message(2, Digest)
+    is_executable: bool = wire.boolean(4)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryNode:
+    """A directory in a directory, by the digest of its own message."""
+
+    name: str = wire.string(1)
+    digest: Digest = wire.message(2, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class SymlinkNode:
+    """A symbolic link of a directory."""
+
+    name: str = wire.string(1)
+    target: str = wire.string(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What a directory holds, each kind sorted by name."""
+
+    files: tuple[FileNode, ...] = wire.messages(1, FileNode)
+    directories: tuple[DirectoryNode, ...] = wire.messages(2, DirectoryNode)
+    symlinks: tuple[SymlinkNode, ...] = wire.messages(3, SymlinkNode)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A directory and all below it."""
+
+    root: Directory = wire.message(1, Directory)
+    children: tuple[Directory, ...] = wire.messages(2, Directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """What a worker must be like."""
+
+    name: str = wire.string(1)
+    value: str = wire.string(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """All that a worker must be like, sorted by name."""
+
+    properties: tuple[Property, ...] = wire.messages(1, Property)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentVariable:
+    """A variable of a command's environment."""
+
+    name: str = wire.string(1)
+    value: str = wire.string(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What runs and what it makes; variables and output paths are sorted."""
+
+    arguments: tuple[str, ...] = wire.strings(1)
+    environment_variables: tuple[EnvironmentVariable, ...] = wire.messages(2, EnvironmentVariable)
+    platform: Platform | None = wire.message(5, Platform)
+    working_directory: str = wire.string(6)
+    output_paths: tuple[str, ...] = wire.strings(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A command over an input root; the digest of this is the key of its result."""
+
+    command_digest: Digest = wire.message(1, Digest)
+    input_root_digest: Digest = wire.message(2, Digest)
+    timeout: Duration | None = wire.message(6, Duration)
+    do_not_cache: bool = wire.boolean(7)
+    salt: bytes = wire.binary(9)
+    platform: Platform | None = wire.message(10, Platform)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that an action made."""
+
+    path: str = wire.string(1)
+    digest: Digest | None = wire.message(2, Digest)
+    is_executable: bool = wire.boolean(4)
+    contents: bytes = wire.binary(5)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSymlink:
+    """A link that an action made."""
+
+    path: str = wire.string(1)
+    target: str = wire.string(2)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDirectory:
+    """A directory that an action made, by the digest of its `Tree`."""
+
+    path: str = wire.string(1)
+    tree_digest: Digest | None = wire.message(3, Digest)
+    is_topologically_sorted: bool = wire.boolean(4)
+    root_directory_digest: Digest | None = wire.message(5, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedActionMetadata:
+    """What is known of how an action was executed; nothing here shapes what it made."""
+
+    worker: str = wire.string(1)
+    auxiliary_metadata: tuple[Any, ...] = wire.messages(11, Any)
+    virtual_execution_duration: Duration | None = wire.message(12, Duration)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What an action made."""
+
+    output_files: tuple[OutputFile, ...] = wire.messages(2, OutputFile)
+    output_directories: tuple[OutputDirectory, ...] = wire.messages(3, OutputDirectory)
+    exit_code: int = wire.integer(4)
+    stdout_raw: bytes = wire.binary(5)
+    stdout_digest: Digest | None = wire.message(6, Digest)
+    stderr_raw: bytes = wire.binary(7)
+    stderr_digest: Digest | None = wire.message(8, Digest)
+    execution_metadata: ExecutedActionMetadata | None = wire.message(9, ExecutedActionMetadata)
+    output_symlinks: tuple[OutputSymlink, ...] = wire.messages(12, OutputSymlink)
+
+
+@dataclass(frozen=True, slots=True)
+class GetActionResultRequest:
+    """ActionCache.GetActionResult."""
+
+    instance_name: str = wire.string(1)
+    action_digest: Digest = wire.message(2, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateActionResultRequest:
+    """ActionCache.UpdateActionResult."""
+
+    instance_name: str = wire.string(1)
+    action_digest: Digest = wire.message(2, Digest)
+    action_result: ActionResult = wire.message(3, ActionResult)
+
+
+@dataclass(frozen=True, slots=True)
+class FindMissingBlobsRequest:
+    """ContentAddressableStorage.FindMissingBlobs."""
+
+    instance_name: str = wire.string(1)
+    blob_digests: tuple[Digest, ...] = wire.messages(2, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class FindMissingBlobsResponse:
+    """Its answer."""
+
+    missing_blob_digests: tuple[Digest, ...] = wire.messages(2, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateBlob:
+    """BatchUpdateBlobsRequest.Request."""
+
+    digest: Digest = wire.message(1, Digest)
+    data: bytes = wire.binary(2)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUpdateBlobsRequest:
+    """ContentAddressableStorage.BatchUpdateBlobs."""
+
+    instance_name: str = wire.string(1)
+    requests: tuple[UpdateBlob, ...] = wire.messages(2, UpdateBlob)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedBlob:
+    """BatchUpdateBlobsResponse.Response."""
+
+    digest: Digest | None = wire.message(1, Digest)
+    status: Status | None = wire.message(2, Status)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUpdateBlobsResponse:
+    """Its answer."""
+
+    responses: tuple[UpdatedBlob, ...] = wire.messages(1, UpdatedBlob)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReadBlobsRequest:
+    """ContentAddressableStorage.BatchReadBlobs."""
+
+    instance_name: str = wire.string(1)
+    digests: tuple[Digest, ...] = wire.messages(2, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBlob:
+    """BatchReadBlobsResponse.Response."""
+
+    digest: Digest | None = wire.message(1, Digest)
+    data: bytes = wire.binary(2)
+    status: Status | None = wire.message(3, Status)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReadBlobsResponse:
+    """Its answer."""
+
+    responses: tuple[ReadBlob, ...] = wire.messages(1, ReadBlob)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """google.bytestream.ByteStream.Read."""
+
+    resource_name: str = wire.string(1)
+    read_offset: int = wire.integer(2)
+    read_limit: int = wire.integer(3)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResponse:
+    """A piece of its answer."""
+
+    data: bytes = wire.binary(10)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """A piece of google.bytestream.ByteStream.Write."""
+
+    resource_name: str = wire.string(1)
+    write_offset: int = wire.integer(2)
+    finish_write: bool = wire.boolean(3)
+    data: bytes = wire.binary(10)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResponse:
+    """Its answer."""
+
+    committed_size: int = wire.integer(1)
+
+
+@dataclass(frozen=True, slots=True)
+class SemVer:
+    """A version of the API."""
+
+    major: int = wire.integer(1)
+    minor: int = wire.integer(2)
+    patch: int = wire.integer(3)
+
+
+@dataclass(frozen=True, slots=True)
+class GetCapabilitiesRequest:
+    """Capabilities.GetCapabilities."""
+
+    instance_name: str = wire.string(1)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCacheUpdateCapabilities:
+    """Whether clients may write results."""
+
+    update_enabled: bool = wire.boolean(1)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCapabilities:
+    """What a server's cache can do."""
+
+    digest_functions: tuple[int, ...] = wire.integers(1)
+    action_cache_update_capabilities: ActionCacheUpdateCapabilities | None = wire.message(
+        2, ActionCacheUpdateCapabilities
+    )
+    max_batch_total_size_bytes: int = wire.integer(4)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionCapabilities:
+    """What a server can execute."""
+
+    digest_function: int = wire.integer(1)
+    exec_enabled: bool = wire.boolean(2)
+    digest_functions: tuple[int, ...] = wire.integers(5)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCapabilities:
+    """What a server can do, and which versions of the API it speaks."""
+
+    cache_capabilities: CacheCapabilities | None = wire.message(1, CacheCapabilities)
+    execution_capabilities: ExecutionCapabilities | None = wire.message(2, ExecutionCapabilities)
+    deprecated_api_version: SemVer | None = wire.message(3, SemVer)
+    low_api_version: SemVer | None = wire.message(4, SemVer)
+    high_api_version: SemVer | None = wire.message(5, SemVer)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteRequest:
+    """Execution.Execute."""
+
+    instance_name: str = wire.string(1)
+    skip_cache_lookup: bool = wire.boolean(3)
+    action_digest: Digest = wire.message(6, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitExecutionRequest:
+    """Execution.WaitExecution."""
+
+    name: str = wire.string(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """google.longrunning.Operation: how far an execution is."""
+
+    name: str = wire.string(1)
+    metadata: Any | None = wire.message(2, Any)
+    done: bool = wire.boolean(3)
+    error: Status | None = wire.message(4, Status)
+    response: Any | None = wire.message(5, Any)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteOperationMetadata:
+    """The stage of an execution: 1 cache check, 2 queued, 3 executing, 4 completed."""
+
+    stage: int = wire.integer(1)
+    action_digest: Digest | None = wire.message(2, Digest)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteResponse:
+    """How an execution ended."""
+
+    result: ActionResult | None = wire.message(1, ActionResult)
+    cached_result: bool = wire.boolean(2)
+    status: Status | None = wire.message(3, Status)
+    message: str = wire.string(5)

@@ -1,0 +1,254 @@
+"""The caches of a run as one: this machine's before the server's, results taken and kept.
+
+A result counts when it is of the action asked for, is complete, and every content that it
+names is on this machine with the bytes that its digest says.  Whatever else happens is a miss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from procession_tasks.cache import entry, outputs
+from procession_tasks.cache.action import Keyed
+from procession_tasks.cache.disk import Disk
+from procession_tasks.cache.guard import Guard
+from procession_tasks.cache.merkle import child_directories
+from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest
+from procession_tasks.cache.remote import Blob, GoneError, Remote, WrongBytesError
+from procession_tasks.cache.signing import Signer, Verifier
+from procession_tasks.cache.uploads import Uploads
+
+Warn = Callable[[str], None]
+
+
+class _Tier(Protocol):
+    name: str
+
+    def result(self, key: Digest) -> ActionResult | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A result that can be used: where it was, and how long the action took when it was run."""
+
+    result: ActionResult
+    where: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class Account:
+    """What a run had of a cache elsewhere; bytes are those of contents."""
+
+    fetched: int = 0
+    sent: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+class Store:
+    """Results by action; several threads may use it.
+
+    `disk` is where contents are kept while they are used, a folder of this run alone where there
+    is no better one.  `remote` is asked after it, and written to if `writes`.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        remote: Remote | None,
+        warn: Warn,
+        *,
+        writes: bool = False,
+        signer: Signer | None = None,
+        verifier: Verifier | None = None,
+    ) -> None:
+        self.account = Account()
+        self._disk = disk
+        self._remote = remote
+        self._warn = warn
+        self._signer = signer
+        self._verifier = verifier
+        self._lock = threading.Lock()
+        self._is_writable = True
+        self._there: set[Digest] = set()  # contents that the server has
+        name = remote.name if remote else ""
+        self._reading = Guard(f"cache {name}", "building without it", warn)
+        self._writing = Guard(f"cache {name}", "results of this run are not shared", warn)
+        self._uploads = Uploads() if remote and writes else None
+
+    @property
+    def written(self) -> int:
+        """The bytes that this run added to this machine's cache."""
+        return self._disk.written
+
+    def take(self, keyed: Keyed, use: Callable[[ActionResult, Disk], None]) -> Found | None:
+        """Find the result of an action and have it used; None when there is none that can be.
+
+        `use` reads contents, and is called again when one turned out to be damaged.  What it raises
+        is raised, but for what says that a result is no good: WrongBytesError, ValueError.
+        """
+        for _ in range(2):  # once more, with what was damaged fetched anew
+            found = self._find(keyed)
+            if found is None:
+                return None
+            try:
+                use(found.result, self._disk)
+            except (WrongBytesError, ValueError) as error:
+                self._refuse(f"damaged ({error})")
+            else:
+                return found
+        return None
+
+    def has(self, keyed: Keyed) -> bool:
+        """Tell whether a cache says that it has a result; that its contents can be had is not looked at."""
+        for tier in (self._disk, self._remote):
+            found = self._result(tier, keyed) if tier else None
+            if tier and found and self._is_good(found, keyed, tier):
+                return True
+        return False
+
+    def texts(self, keyed: Keyed) -> Iterator[bytes]:
+        """Read the one file of an action's result as each cache has it, for actions whose result may change."""
+        for tier in (self._disk, self._remote):
+            found = self._answer(tier, keyed) if tier else None
+            if found is not None:
+                with contextlib.suppress(WrongBytesError, ValueError):
+                    yield outputs.only(found, self._disk)
+
+    def keep(self, keyed: Keyed, result: ActionResult, blobs: Mapping[Digest, Blob], seconds: float) -> None:
+        """Store what an action made, here and, in the background, on the server."""
+        entry_of = entry.bound(result, keyed.key, seconds)
+        if self._signer:
+            entry_of = self._signer.sign(entry_of, keyed.key)
+        if not self._keep_here(keyed.key, entry_of, blobs):
+            return
+        if self._uploads:
+            sent = [Blob(digest, self._disk.path(digest)) for digest in blobs if digest != EMPTY]
+            self._uploads.put(lambda: self._upload(keyed.key, entry_of, sent))
+
+    def bring(self, digests: Collection[Digest]) -> bool:
+        """Have contents on this machine; tell whether they all are."""
+        missing = [digest for digest in sorted(digests) if not self._disk.has(digest)]
+        remote = self._remote
+        return not missing or (remote is not None and self._reading.ask(lambda: self._fetch(remote, missing), False))  # noqa: FBT003
+
+    def close(self, *, wait: bool = True) -> None:
+        """End: send what is left to send, unless there is no time for it."""
+        if self._uploads:
+            self._uploads.close(wait=wait)
+        for guard in (self._reading, self._writing):
+            guard.tell()
+        for why, times in sorted(self.account.refused.items()):
+            self._warn(f"cache: {times} of the results there could not be used: {why}")
+        if self._remote:
+            self._remote.close()
+        self._disk.close()
+
+    def _find(self, keyed: Keyed) -> Found | None:
+        if here := self._answer(self._disk, keyed):
+            return Found(here, self._disk.name, entry.seconds(here))
+        remote = self._remote
+        if remote is None or (there := self._answer(remote, keyed)) is None:
+            return None
+        self._write(lambda: self._disk.put_result(keyed.key, there))
+        return Found(there, remote.name, entry.seconds(there))
+
+    def _answer(self, tier: _Tier, keyed: Keyed) -> ActionResult | None:
+        """Ask one cache, and have the contents of what it answers on this machine."""
+        result = self._result(tier, keyed)
+        return result if result and self._is_good(result, keyed, tier) and self._bring(result) else None
+
+    def _result(self, tier: _Tier, keyed: Keyed) -> ActionResult | None:
+        if tier is self._remote:
+            return self._reading.ask(lambda: tier.result(keyed.key), None)
+        return tier.result(keyed.key)
+
+    def _is_good(self, result: ActionResult, keyed: Keyed, tier: _Tier) -> bool:
+        if not entry.is_bound(result, keyed.key) or not outputs.is_of(result, keyed.outputs):
+            self._refuse("of another action, or incomplete")
+            return False
+        if tier is self._remote and self._verifier and not self._verifier.is_signed(result, keyed.key):
+            self._refuse("not signed by any of the signers")
+            return False
+        return True
+
+    def _bring(self, result: ActionResult) -> bool:
+        """Have every content that a result names on this machine; tell whether that is so."""
+        if not self.bring(outputs.direct(result)):
+            return False
+        try:
+            folders = outputs.trees(result, self._disk)
+        except (WrongBytesError, ValueError):
+            return False
+        return self.bring(outputs.indirect(folders))
+
+    def _fetch(self, remote: Remote, digests: Collection[Digest]) -> bool:
+        try:
+            remote.fetch([digest for digest in digests if not self._disk.has(digest)], self._disk.accept)
+        except GoneError:
+            return False  # evicted: the action is run, and all of it is stored again
+        except OSError as error:
+            self._without_disk(error)
+            return False
+        with self._lock:
+            self.account.fetched += sum(digest.size_bytes for digest in digests)
+            self._there.update(digests)
+        return True
+
+    def _keep_here(self, key: Digest, result: ActionResult, blobs: Mapping[Digest, Blob]) -> bool:
+        def write() -> None:
+            for digest, blob in blobs.items():
+                if not self._disk.has(digest):
+                    self._disk.accept(digest, blob.chunks())
+            self._disk.put_result(key, result)
+
+        return self._write(write)
+
+    def _write(self, do: Callable[[], None]) -> bool:
+        """Write to this machine's cache if that can be; tell whether it was."""
+        if self._is_writable:
+            try:
+                do()
+            except WrongBytesError:
+                return False  # an output was changed behind our back: it is not what was made
+            except OSError as error:
+                self._without_disk(error)
+            else:
+                return True
+        return False
+
+    def _without_disk(self, error: OSError) -> None:
+        with self._lock:
+            if self._is_writable:
+                self._is_writable = False
+                self._warn(f"cache {self._disk.folder}: cannot be written: {error.strerror}; going on without it")
+
+    def _upload(self, key: Digest, result: ActionResult, blobs: Collection[Blob]) -> None:
+        if self._reading.is_open:  # else it was found out already what this server is like
+            self._writing.ask(lambda: self._send(key, result, blobs), None)
+
+    def _send(self, key: Digest, result: ActionResult, blobs: Collection[Blob]) -> None:
+        """Store contents first: a result on the server never names what is not there."""
+        if self._remote is None:
+            return
+        whole = [*blobs, *self._directories(result)] if self._remote.knows_directories else blobs
+        new = [blob for blob in whole if blob.digest not in self._there]
+        with contextlib.suppress(FileNotFoundError):  # somebody emptied the cache meanwhile
+            self._remote.send(new)
+            self._remote.put_result(key, result)
+            with self._lock:
+                self.account.sent += sum(blob.digest.size_bytes for blob in new)
+                self._there.update(blob.digest for blob in new)
+
+    def _directories(self, result: ActionResult) -> Iterator[Blob]:
+        with contextlib.suppress(WrongBytesError, ValueError):  # then the result is of no use there
+            for tree in outputs.tree_messages(result, self._disk).values():
+                yield from (Blob(digest, content) for digest, content in child_directories(tree).items())
+
+    def _refuse(self, why: str) -> None:
+        with self._lock:
+            self.account.refused[why] = self.account.refused.get(why, 0) + 1
