@@ -30,6 +30,8 @@ from procession_tasks.debian.pin import Pin
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Builds are to do their work: what one test makes is not to be found by the next.  The tests of caches turn them on.
 os.environ["PROCESSION_CACHE"] = "off"
+for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_EVENT_NAME", "GITLAB_CI", "CI_MERGE_REQUEST_IID"):
+    os.environ.pop(name, None)  # the tests are in a CI of their own making
 
 PYPROJECT = """\
 [tool.procession.go]

@@ -140,8 +140,9 @@ class Store:
         """End: send what is left to send, unless there is no time for it."""
         if self._uploads:
             self._uploads.close(wait=wait)
-        for guard in (self._reading, self._writing):
-            guard.tell()
+        if self._reading.is_open and self._writing.is_open:  # else what is wrong was told
+            self._reading.tell()
+            self._writing.tell()
         for why, times in sorted(self.account.refused.items()):
             self._warn(f"cache: {times} of the results there could not be used: {why}")
         if self._remote:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import posixpath
@@ -95,6 +96,24 @@ def checksums(texts: Iterable[str]) -> dict[str, str]:
             if name and not name.endswith("/go.mod"):
                 sums[name] = checksum
     return sums
+
+
+def dump(packages: Iterable[Package]) -> bytes:
+    """Render packages, to be read by `load` on any machine."""
+    rows = [dataclasses.asdict(package) for package in sorted(packages, key=lambda package: package.path)]
+    return json.dumps(rows, sort_keys=True, separators=(",", ":")).encode()
+
+
+def load(text: bytes) -> dict[str, Package]:
+    """Read what `dump` rendered, by import path; raises ValueError for anything else."""
+    try:
+        return {row["path"]: Package(**{key: _frozen(held) for key, held in row.items()}) for row in json.loads(text)}
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError("not a list of packages") from error
+
+
+def _frozen(held: Any) -> Any:
+    return tuple(held) if isinstance(held, list) else held
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

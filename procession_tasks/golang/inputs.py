@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,18 @@ from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
 from procession_tasks.states import ABSENT
 
-_FORMAT = 3
+_FORMAT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """What decides what `go list` says of a program: files by content or absence, folders by their names.
+
+    Both are sorted, and relative to the repository.
+    """
+
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
 
 
 class Inputs:
@@ -54,21 +65,18 @@ class Inputs:
             self._fresh[package] = verdict
         return verdict
 
-    def refresh(self, wanted: Iterable[str]) -> None:
-        """List these programs anew, with one `go list`, and keep the answer.
+    def listing(self, names: Sequence[str]) -> dict[str, Package]:
+        """List these programs with one `go list`: every package of theirs, by import path.
 
         Raises BuildError when Go cannot say: a broken go.mod, the wrong Go, no C compiler.
         """
-        names = sorted(set(wanted))
-        started = time.time_ns()
         finished = run_go(self._context, self._mode, list_command(self._mode, names))
         if finished.status != 0:
             root = os.fspath(self._context.root)
             what = said(finished.stderr, self._mode.module, root) or f"go list: exit status {finished.status}"
             raise BuildError(what)
         listing = closure.parse_list(finished.stdout.decode("utf-8", "surrogateescape"))
-        packages = closure.packages(listing, self._context.root, self._checksums(listing))
-        self._keep(names, packages, started)
+        return closure.packages(listing, self._context.root, self._checksums(listing))
 
     def text(self, package: str) -> bytes:
         """Render a program's inputs: what it is built with, then one line a file with its digest.
@@ -81,6 +89,28 @@ class Inputs:
         digests = sorted((path, state) for package in packages for path, state in package["files"])
         lines += [f"{state}  {path}" for path, state in digests]
         return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+
+    def holds(self, package: str) -> bool:
+        """Tell whether what is kept of a program can be relied on."""
+        return package in self._kept()["programs"]
+
+    def looked_at(self, package: str) -> LookedAt:
+        """Say what decided about a program that `holds`."""
+        packages = [self._kept()["packages"][index] for index in self._listed[package]]
+        files = {path for path, _ in self._kept()["watched"]}
+        files |= {path for one in packages for path, _ in (*one["files"], *one["ignored"])}
+        return LookedAt(tuple(sorted(files)), tuple(sorted({path for one in packages for path, _ in one["folders"]})))
+
+    def outside(self) -> list[str]:
+        """List what all programs that are known import from elsewhere: the standard library, other modules."""
+        packages = self._kept()["packages"]
+        here = {one["path"] for one in packages if one["files"]}
+        return sorted({name for one in packages for name in one["imports"] if one["files"]} - here - {"C"})
+
+    @property
+    def compiler(self) -> tuple[str, ...]:
+        """The C compiler in use, as `text` names it; raises BuildError when it is not there."""
+        return self._compiler_line()
 
     def has_moved(self, package: str) -> bool:
         """Tell whether a file of a program was written, or came or went, since it was looked at."""
@@ -140,11 +170,13 @@ class Inputs:
             and all(states.listing(path) == names for path, names in package["folders"])
         )
 
-    def _keep(self, names: list[str], listed: dict[str, Package], started: int) -> None:
+    def learn(self, names: Sequence[str], listed: Mapping[str, Package], started: int) -> None:
         """Replace what is kept of these programs; the others stay if they are still fresh.
 
+        `started` is the time, in nanoseconds since 1970, before which nothing was read of them.
+
         A program is not kept, so that the next run lists it again, when there is fault with it,
-        or when a file of it changed since `go list` started and may have been read before.
+        or when a file of it changed since then and may have been read before.
         """
         old = self._kept()
         others = {name: old["programs"][name] for name in old["programs"] if name not in names and self.fresh(name)}
@@ -193,6 +225,7 @@ class Inputs:
             "path": package.path,
             "name": package.name,
             "module": package.module,
+            "imports": package.imports,
             "files": tuple((path, states.state(path)) for path in package.files),
             "ignored": tuple((path, states.state(path)) for path in package.ignored),
             "folders": tuple((path, states.listing(path)) for path in package.folders),
@@ -241,3 +274,9 @@ def _module_borders(table: Iterable[dict[str, Any]], homes: set[str]) -> set[str
             folders.add(folder)
             folder = os.path.dirname(folder)
     return {f"{folder}/go.mod" for folder in folders}
+
+
+def sources(text: bytes) -> list[str]:
+    """Read the files that a list of inputs names."""
+    lines = text.decode("utf-8", "surrogateescape").splitlines()
+    return [path for _, found, path in (line.partition("  ") for line in lines) if found]

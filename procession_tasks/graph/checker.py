@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from doit import Globals
 from doit.dependency import FileChangedChecker
 
 from procession_tasks.graph.session import session
@@ -14,7 +15,9 @@ from procession_tasks.states import ABSENT
 if TYPE_CHECKING:
     from procession_tasks.step import Step
 
+NEVER_BUILT = "it was never built here"
 _UNCERTAIN = "an input moved"
+_MOST = 3  # names in a reason
 
 
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
@@ -60,7 +63,7 @@ class Declared:
         self._digest = step.digest
         self._session = session()
         self._moved = moved
-        self._reason = "the step is declared and left as it was"
+        self._reason = ""
 
     def __call__(self, task: Any, values: dict[str, Any]) -> bool:
         states = self._session.states
@@ -72,13 +75,18 @@ class Declared:
     def __repr__(self) -> str:
         return self._reason
 
+    @property
+    def reason(self) -> str:
+        """Why the step has to run, as last asked; empty if it need not."""
+        return self._reason
+
     def configure_task(self, task: Any) -> None:
         """Have doit ask for what to remember (only after the action succeeded)."""
         task.value_savers.append(self._made)
 
     def _stale(self, values: dict[str, Any]) -> str:
         if not values:
-            return "it was never built here"
+            return NEVER_BUILT
         if values.get("declared") == _UNCERTAIN:
             return "an input was written while it was used"
         if values.get("declared") != self._digest:
@@ -110,12 +118,37 @@ class Listed:
     def __init__(self, inputs: Inputs, package: str) -> None:
         self._inputs = inputs
         self._package = package
+        self._is_fresh = True
 
     def __call__(self) -> bool:
-        return self._inputs.fresh(self._package)
+        self._is_fresh = self._inputs.fresh(self._package)
+        return self._is_fresh
 
     def __repr__(self) -> str:
         return "a source, a folder of sources, a module file or the C compiler is not as it was listed"
+
+    @property
+    def reason(self) -> str:
+        """As that of `Declared`."""
+        return "" if self._is_fresh else repr(self)
+
+
+def why(task: Any) -> str:
+    """Say in a line why a task runs, when it starts: what doit found when it asked is known by then."""
+    for item, _, _ in reversed(task.uptodate):  # the step itself before what is behind it
+        if isinstance(item, Declared | Listed) and item.reason:
+            return item.reason
+    if task.dep_changed:
+        return f"{some(task.dep_changed)} changed"
+    gone = {*(Globals.dep_manager.backend.get(task.name, "deps:") or ())} - task.file_dep
+    return f"{some(gone)} went" if gone else "it was asked for, stale or not"
+
+
+def some(names: Iterable[str]) -> str:
+    """Name the first few."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - _MOST} more" if len(ordered) > _MOST else ""
+    return ", ".join(ordered[:_MOST]) + more
 
 
 # doit looks up the parameters of every `uptodate` callable; saying them once spares it the search.

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import getopt
+import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from doit.cmd_base import DoitCmdBase, check_tasks_exist
+from doit.cmd_base import check_tasks_exist
 from doit.cmd_clean import Clean as DoitClean
 from doit.cmd_run import Run as DoitRun
 from doit.cmdparse import CmdParseError
-from doit.exceptions import InvalidCommand, InvalidDodoFile
 
 from procession_tasks.errors import BuildError
 from procession_tasks.graph import asked, selection
-from procession_tasks.graph.checker import ContentChecker
+from procession_tasks.graph.located import DEFINITION, FAILED, USAGE, Located
 from procession_tasks.graph.lock import exclusive
 from procession_tasks.graph.reporter import BuildReporter, nothing_to_do
 from procession_tasks.graph.session import STATE, session
 from procession_tasks.graph.settled import remember, still_settled
 
-FAILED, BUG, USAGE, DEFINITION, INTERRUPTED = 1, 2, 2, 3, 130
+if TYPE_CHECKING:
+    from procession_tasks.graph.happened import Happened
+
+BUG, INTERRUPTED = 2, 130
 
 
 class _NothingToDoError(Exception):
@@ -34,47 +36,41 @@ class _NothingToDoError(Exception):
         self.count = count
 
 
-class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
-    """Tells mistakes as they are: a wrong definition ends with 3, an unknown task with 2."""
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether the dodo.py is one of ours: in any other, doit's commands are as they always were."""
-        return isinstance(self.dep_manager.checker, ContentChecker)
-
-    def parse_execute(self, in_args: list[str]) -> int:
-        if "--help" in in_args:
-            sys.stdout.write(f"{self.help()}\n")
-            return 0
-        try:
-            status: int = super().parse_execute(_options_first(in_args, self.cmdparser))
-        except CmdParseError as error:
-            what = str(error).partition(" (parsing options")[0].removeprefix("Error parsing Command: ")
-            sys.stderr.write(f"doit: {what}\n  hint: doit {self.name or 'run'} --help lists the options\n")
-            return USAGE
-        return status
-
-    def execute(self, params: Any, args: list[str]) -> int:
-        try:
-            status: int | None = super().execute(params, args)
-        except InvalidDodoFile as error:
-            sys.stderr.write(f"{error}\n")
-            return DEFINITION
-        except InvalidCommand as error:
-            sys.stderr.write(f"{_unknown(error, self)}\n")
-            return USAGE
-        return status or 0
-
-
 class Run(Located, DoitRun):  # type: ignore[misc]
     """Runs tasks: reads only the definitions it needs, one run at a time, ends well when stopped."""
 
+    cmd_options = (
+        *DoitRun.cmd_options,
+        {
+            "name": "report",
+            "long": "report",
+            "type": str,
+            "default": "",
+            "help": "a file for what happened, in JSON: images, digests, sizes, why, what caches had (default: none)",
+        },
+    )
+    _happened: Happened | None = None
+
     def execute(self, params: Any, args: list[str]) -> int:
+        file = params.get("report")
+        self._report = os.path.abspath(file) if file else None  # before doit changes folders
+        status = self._work(params, args)
+        if self._happened:
+            status = self._happened.tell(status)
+        return self._afterwards() if status == 0 else status
+
+    def complain(self, message: str) -> None:
+        super().complain(message)
+        if self._happened:
+            self._happened.failed("", message)
+
+    def _work(self, params: Any, args: list[str]) -> int:
+        """Run the tasks and return the exit status."""
         selection.select(args)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         self._short_cut(params)
         try:
-            status = super().execute(params, args)
+            status: int = super().execute(params, args)
         except _NothingToDoError as nothing:
             told = params["outfile"] if hasattr(params["outfile"], "write") else sys.stdout
             told.write(nothing_to_do(nothing.count))
@@ -83,11 +79,12 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             from procession_tasks.graph.actions import interrupt  # loaded already if there is work
 
             interrupt()
+            self._close_caches(wait=False)
             sys.stderr.write("interrupted: what was finished is kept, run the same command to go on\n")
             return INTERRUPTED
         if status == 0 and self._words:
             remember(self._words, session())
-        return self._afterwards() if status == 0 else status
+        return status
 
     def parse_execute(self, in_args: list[str]) -> int:
         """Take what follows `run:IMAGE` for options and arguments of the image."""
@@ -96,6 +93,15 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             asked.running.set(tuple(in_args[at + 1 :]))
         status: int = super().parse_execute(in_args[: at + 1])
         return status
+
+    @staticmethod
+    def _close_caches(*, wait: bool) -> None:
+        """Send what is left to send to caches; other runs may use the tree meanwhile."""
+        caches, session().caches = session().caches, None
+        if caches:
+            caches.close(wait=wait)
+            if (happened := session().happened) is not None:
+                happened.account = caches.store.account
 
     @staticmethod
     def _afterwards() -> int:
@@ -114,7 +120,9 @@ class Run(Located, DoitRun):  # type: ignore[misc]
         load_tasks = self.loader.load_tasks
 
         def load(cmd: Any, pos_args: list[str]) -> Any:
+            self._take_notes(params["reporter"])
             asked_otherwise = params["always"] or params["single"] or params["reporter"] is not BuildReporter
+            asked_otherwise = asked_otherwise or self._happened is not None
             if self.is_ours and not asked_otherwise and selection.is_plain_build(self.sel_tasks):
                 self._words = self.sel_tasks
                 if (count := still_settled(self._words, session())) is not None:
@@ -123,6 +131,19 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             return load_tasks(cmd, pos_args)
 
         self.loader.load_tasks = load
+
+    def _take_notes(self, reporter: Any) -> None:
+        """Have the run noted if somebody wants to know about it; raises CmdParseError if that cannot be."""
+        if self._report and not self.is_ours:
+            raise CmdParseError("--report must be used where images are built")
+        if self._report and reporter is not BuildReporter:
+            raise CmdParseError("--report must be used without --reporter")
+        on_github = os.environ.get("GITHUB_ACTIONS") == "true" and self.is_ours and reporter is BuildReporter
+        if self._report or on_github:
+            from procession_tasks.graph.happened import Happened  # other runs have nobody to tell
+
+            summarizes = selection.is_plain_build(self.sel_tasks)
+            self._happened = session().happened = Happened(session(), self._report, summarizes=summarizes)
 
     @functools.wraps(DoitRun._execute)
     def _execute(self, *args: Any, **options: Any) -> int:
@@ -140,6 +161,7 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             finally:
                 plans().save()
                 during.states.save()
+        self._close_caches(wait=True)
         # doit counts tasks that were left out because of others as errors of its own.
         return FAILED if status == BUG and not during.bug else status
 
@@ -151,7 +173,7 @@ class Lock(Run):
     doc_purpose = "choose the packages of images anew and pin them, or check the pins"
     doc_usage = "[IMAGE ...]"
     cmd_options = (
-        *DoitRun.cmd_options,
+        *Run.cmd_options,
         {
             "name": "check",
             "long": "check",
@@ -225,31 +247,3 @@ class Clean(Located, DoitClean):  # type: ignore[misc]
             if image in (subject, *([f"{subject}@{platform}"] if stage == "release" else [])) or not subject:
                 found.append(task.name)
         return found
-
-
-def _options_first(words: list[str], parser: Any) -> list[str]:
-    """Let options stand after tasks too, which doit takes for tasks (ours have no options)."""
-    try:
-        options, tasks = getopt.gnu_getopt(words, parser.get_short(), parser.get_long())
-    except getopt.GetoptError:
-        return words  # doit says what is wrong
-    if not all(map(selection.is_plain, tasks)):
-        return words
-    return [part for option in options for part in option if part] + tasks
-
-
-def _unknown(error: InvalidCommand, command: Located) -> str:
-    """Say which word is not a task, and which tasks there are."""
-    word = getattr(error, "not_found", None)
-    names = [task.name for task in command.task_list or () if not task.name.startswith("_")]
-    if word is None or not names:
-        return str(error)
-    from procession_tasks.definition.shape import did_you_mean  # only a mistake pays for it
-
-    stage, _, image = word.partition(":")
-    stages = {name.partition(":")[0] for name in names}
-    of = f"{stage if stage in stages else 'build'}:"
-    images = sorted({name.removeprefix(of).partition("@")[0] for name in names if name.startswith(of)})
-    near = did_you_mean(image, images) if image else did_you_mean(stage, [*names, *images])
-    hint = f"{near} " if near else ""
-    return f"doit: must be a task or a file it makes, got {word!r}\n  hint: {hint}images are {', '.join(images)}"

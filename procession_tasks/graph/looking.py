@@ -14,7 +14,7 @@ from doit.cmd_base import Command, check_tasks_exist
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 
-from procession_tasks.graph.commands import USAGE, Located
+from procession_tasks.graph.located import USAGE, Located
 
 
 class List(Located, DoitList):  # type: ignore[misc]
@@ -79,12 +79,13 @@ def sources_of(task: Any) -> list[str]:
 
 
 def _go_sources(text: bytes) -> list[str]:
-    lines = text.decode("utf-8", "surrogateescape").splitlines()
-    return [path for _, found, path in (line.partition("  ") for line in lines) if found]
+    from procession_tasks.golang.inputs import sources  # only who asks for details pays for it
+
+    return sources(text)
 
 
 def _packages(text: bytes) -> list[str]:
-    from procession_tasks.debian.lock import parse_pins  # only who asks for details pays for it
+    from procession_tasks.debian.lock import parse_pins  # as above
 
     return [str(pin) for pin in parse_pins(text)]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
+from procession_tasks import notice
 from procession_tasks.definition.manifest import ImageManifest, parse_manifest
 from procession_tasks.errors import BuildError, DefinitionError, Problem
 from procession_tasks.graph.session import STATE, Session
@@ -30,7 +30,7 @@ def pack(step: Step, session: Session) -> None:
     user = _checked_user(step, manifest, entries, tree)
     for key in without_counterpart(manifest):
         place = f"{step.option('manifest')}:{manifest.line(key)}: {key}"
-        sys.stderr.write(f"warning: {place}: has no counterpart in OCI, and is left out of that image\n")
+        notice.say(f"warning: {place}: has no counterpart in OCI, and is left out of that image")
     date = int(step.option("date"))
     platform = Platform.parse(step.option("platform"))
     said = Said(configuration(manifest, platform, user, date), manifest_annotations(manifest), *_names(manifest))

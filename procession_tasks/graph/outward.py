@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from doit.cmd_run import Run as DoitRun
-
 from procession_tasks.errors import BuildError, DefinitionError
 from procession_tasks.graph import asked
-from procession_tasks.graph.commands import DEFINITION, FAILED, INTERRUPTED, USAGE, Run
+from procession_tasks.graph.commands import INTERRUPTED, Run
+from procession_tasks.graph.located import DEFINITION, FAILED, USAGE
 from procession_tasks.graph.session import session
 from procession_tasks.interruption import InterruptedWorkError
 
@@ -32,7 +31,7 @@ class Push(Run):
     doc_purpose = "push images for all platforms to a registry"
     doc_usage = "[IMAGE ...]"
     cmd_options = (
-        *DoitRun.cmd_options,
+        *Run.cmd_options,
         _text("registry", "a registry and a path in it, such as registry.example/team (default: the setting)"),
         {
             "name": "tag",
@@ -105,7 +104,7 @@ class Kubernetes(Outward):
     doc_purpose = "render deploy/kubernetes with the images that are built, each by its digest"
     doc_usage = ""
     cmd_options = (
-        *DoitRun.cmd_options,
+        *Run.cmd_options,
         _text("registry", "where images are pulled from, such as registry.example/team (default: the setting)"),
         _text("output", "a folder for a file an object (default: all of it on stdout)"),
     )
@@ -126,7 +125,7 @@ class Deploy(Outward):
     doc_purpose = "bring a Kubernetes cluster to the images that are built and pushed"
     doc_usage = ""
     cmd_options = (
-        *DoitRun.cmd_options,
+        *Run.cmd_options,
         _text("registry", "where images are pulled from (default: the setting)"),
         _text("context", "a context of kubectl's configuration (default: the current one)"),
         _flag("dry-run", "change nothing, say what would change"),
@@ -168,7 +167,7 @@ class Down(Outward):
     name = "down"
     doc_purpose = "stop what `doit up` started, and remove all of it but the volumes"
     doc_usage = ""
-    cmd_options = (*DoitRun.cmd_options, _flag("volumes", "remove what the system keeps as well"))
+    cmd_options = (*Run.cmd_options, _flag("volumes", "remove what the system keeps as well"))
 
     def execute(self, params: Any, args: list[str]) -> int:
         from procession_tasks.graph import running  # as above
@@ -197,7 +196,7 @@ class Logs(Outward):
     name = "logs"
     doc_purpose = "print what the parts of the system print"
     doc_usage = "[IMAGE ...]"
-    cmd_options = (*DoitRun.cmd_options, _flag("follow", "go on until they end"))
+    cmd_options = (*Run.cmd_options, _flag("follow", "go on until they end"))
 
     def execute(self, params: Any, args: list[str]) -> int:
         from procession_tasks.graph import running  # as above

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from procession_tasks import files
+from procession_tasks import files, notice
 from procession_tasks.debian.contents import Contents
 from procession_tasks.debian.lock import FILE, dump_pins, parse_pins
 from procession_tasks.debian.pin import Pin
@@ -19,8 +19,10 @@ from procession_tasks.debian.store import Request, Store
 from procession_tasks.debian.unpack import loaded, unpacked
 from procession_tasks.definition.load import Image
 from procession_tasks.definition.model import Debian
+from procession_tasks.graph.caching import is_cached
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.plan import accounts_of, paths_of, waived_of
+from procession_tasks.graph.selection import is_asked
 from procession_tasks.graph.session import Session
 from procession_tasks.platform import Platform
 from procession_tasks.rootfs.merge import Source
@@ -32,12 +34,19 @@ if TYPE_CHECKING:
     from procession_tasks.image.expected_packages import Packages
 
 
-def fetch(step: Step, session: Session) -> None:
-    """Have the packages of a platform in the store, and list them."""
+def fetch(step: Step, inject: Step, session: Session) -> None:
+    """List the packages of a platform, and have them in the store.
+
+    They stay where they are while a cache has what `inject` makes of them: if it cannot be had after
+    all, that step fetches what it needs.
+    """
     image = definitions(session).image(step.subject.partition("@")[0])
     pins = definitions(session).lock(image).pins(Platform.parse(step.option("platform")))
-    cellar(session).ensure(image.name, step.option("lock"), pins)
-    files.write_if_changed(session.root / step.option("list"), dump_pins(pins))
+    listing = step.option("list")
+    text = dump_pins(pins)
+    if is_asked(step.kind) or not is_cached(inject, session, {listing: text}):
+        cellar(session).ensure(image.name, step.option("lock"), pins)
+    files.write_if_changed(session.root / listing, text)
 
 
 def merged(step: Step, programs: Sequence[tuple[str, Path]], session: Session) -> dict[str, Source]:
@@ -59,7 +68,7 @@ def merged(step: Step, programs: Sequence[tuple[str, Path]], session: Session) -
     declared = Definition(definition, rootfs, accounts_of(step), paths_of(step), programs)
     packaged = package_sources(held, rules, declared)
     for note in packaged.notes:
-        sys.stderr.write(f"note: {note}\n")
+        notice.say(f"note: {note}")
     return packaged.sources
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 from procession_tasks import files, process
 from procession_tasks.errors import BuildError
 from procession_tasks.golang.command import run_go
+from procession_tasks.golang.inputs import sources
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
 from procession_tasks.golang.said import said
+from procession_tasks.graph import elsewhere, listings
 from procession_tasks.graph.actions import FULL_DISK
+from procession_tasks.graph.caching import Asked, Caching, caching
 from procession_tasks.graph.planned import ProgramPlan
 from procession_tasks.graph.session import Session
 
@@ -19,19 +23,57 @@ _GO_USAGE = 2  # the go command's exit status for wrong usage
 
 
 def list_inputs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, BuildError]:
-    """List the inputs of programs of one mode, with one `go list`; by task, return what went wrong."""
+    """List the inputs of programs of one mode, with at most one `go list`; by task, return what went wrong."""
     inputs = session.inputs(next(iter(plans.values())).program.mode)
+    started = time.time_ns()
     try:
-        inputs.refresh(plan.program.package for plan in plans.values())
+        known = listings.take(plans, session)
+        missing = sorted({plan.program.package for plan in plans.values()} - known.keys())
+        listed = inputs.listing(missing) if missing else {}
+        everything = {path: package for below in known.values() for path, package in below.items()} | listed
+        inputs.learn(sorted({plan.program.package for plan in plans.values()}), everything, started)
     except BuildError as error:
         return dict.fromkeys(plans, error)
     for plan in plans.values():
         files.write_if_changed(session.root / plan.list.outputs[0], inputs.text(plan.program.package))
+    seconds = (time.time_ns() - started) / 1e9 / max(len(missing), 1)
+    listings.keep([plan for plan in plans.values() if plan.program.package in missing], listed, seconds, session)
     return {}
 
 
 def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, BuildError]:
-    """Compile programs of one mode with as few `go build` as can be; by task, return what went wrong."""
+    """Take programs of one mode from caches, or compile them: by an engine, or with as few `go build` as can be.
+
+    By task, return what went wrong.
+    """
+    caches = caching(session)
+    asked = {name: _asked(plan, caches, session) for name, plan in plans.items()} if caches else {}
+    left = {name: plan for name, plan in plans.items() if not _is_taken(asked.get(name), caches)}
+    started = time.monotonic()
+    done, failed = elsewhere.compile_programs(left, session)
+    failed |= _compile_all({name: plan for name, plan in left.items() if name not in {*done, *failed}}, session)
+    seconds = (time.monotonic() - started) / max(len(left), 1)
+    for name in left.keys() - failed.keys():
+        if caches and (one := asked[name]):
+            caches.keep(one, seconds)
+    return failed
+
+
+def _asked(plan: ProgramPlan, caches: Caching, session: Session) -> Asked | None:
+    """Look a program up by its list of inputs and all that the list names."""
+    listing = plan.compile.inputs[0]
+    try:
+        named = sources((session.root / listing).read_bytes())
+        return caches.ask(plan.compile, [listing, *named])
+    except OSError:
+        return None  # a source that cannot be read: the compiler says so
+
+
+def _is_taken(asked: Asked | None, caches: Caching | None) -> bool:
+    return caches is not None and asked is not None and caches.take(asked)
+
+
+def _compile_all(plans: dict[str, ProgramPlan], session: Session) -> dict[str, BuildError]:
     failed: dict[str, BuildError] = {}
     task_of = {plan.program: name for name, plan in plans.items()}
     broken = [program for program in task_of if session.inputs(program.mode).is_broken(program.package)]

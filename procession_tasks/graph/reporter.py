@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from procession_tasks.graph.session import session
+from procession_tasks.graph.session import Taken, session
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
@@ -26,13 +27,21 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._failed: list[str] = []
         self._skipped: list[str] = []
         self._told: set[str] = set()
+        self._happened = session().happened
+
+    def initialize(self, tasks: Any, selected_tasks: Any) -> None:
+        if self._happened:
+            self._happened.initialize(tasks, selected_tasks)
 
     def execute_task(self, task: Any) -> None:
         self._started[task.name] = time.monotonic()
+        if self._happened:
+            self._happened.started(task)
 
     def skip_uptodate(self, task: Any) -> None:
         if task.targets:
             self._fresh += 1
+            self._note(task, "fresh")
 
     def skip_ignore(self, task: Any) -> None:
         self._checked = True  # told in every run
@@ -43,19 +52,22 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             self._checked = self._checked or bool(task.actions)
         else:
             self._ran += 1
+            self._note(task, "built")
             seconds = time.monotonic() - self._started.get(task.name, time.monotonic())
-            self.write(f"{task.name:<40} {seconds:6.2f} s\n")
+            self.write(f"{task.name:<40} {seconds:6.2f} s{_where(task.name)}\n")
             self.outstream.flush()
 
     def add_failure(self, task: Any, fail: BaseFail) -> None:
         if isinstance(fail, UnmetDependency):
             if task.targets:
                 self._skipped.append(task.name)
+                self._note(task, "skipped")
             return
         self._failed.append(task.name)
         if not isinstance(fail, TaskFailed):
             session().bug = True
-        message = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
+        message = _shown(fail.message if isinstance(fail, TaskFailed) else fail.get_msg())
+        self._note(task, "failed", message)
         self.outstream.flush()
         if message not in self._told:
             self._told.add(message)
@@ -70,18 +82,52 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         session().bug = session().bug or bool(self.runtime_errors)
         for error in self.runtime_errors:
             sys.stderr.write(f"{error}\n")
+            if self._happened:
+                self._happened.failed("", error)
         if self._skipped:
             sys.stderr.write(f"not built, because of that: {', '.join(sorted(self._skipped))}\n")
         elif self._ran:
-            self.write(f"{_tasks(self._ran)} run, {self._fresh} up to date\n")
+            self.write(f"{_tasks(self._ran)} run, {self._fresh} up to date{_saved(session().taken)}\n")
         elif self._fresh and not (self._failed or self._checked):
             self.write(nothing_to_do(self._fresh))
         self.outstream.flush()
+        if self._happened:
+            self._happened.finish()
+
+    def _note(self, task: Any, how: str, message: str = "") -> None:
+        if self._happened:
+            self._happened.ended(task, how)
+            if message:
+                self._happened.failed(task.name, message)
+
+
+def _where(name: str) -> str:
+    """Say where a task's outcome comes from, if it was not made here."""
+    if name in session().taken:
+        return f"  from {session().taken[name].where}"
+    return f"  on {session().executed[name]}" if name in session().executed else ""
 
 
 def nothing_to_do(count: int) -> str:
     """Say that a run found these tasks up to date."""
     return f"nothing to do: {_tasks(count)} up to date\n"
+
+
+def _shown(message: str) -> str:
+    """Leave what others said, such as a compiler, to a terminal as it is; a log takes no control characters."""
+    if sys.stderr.isatty():
+        return message
+    from procession_tasks.graph.report import plain  # failures alone need it
+
+    return plain(message)
+
+
+def _saved(taken: Mapping[str, Taken]) -> str:
+    """Say how much of a run came from caches, and what that spared."""
+    if not taken:
+        return ""
+    saved = sum(one.seconds for one in taken.values())
+    return f"; {len(taken)} from caches, which spared {saved:.1f} s of work"
 
 
 def _tasks(count: int) -> str:

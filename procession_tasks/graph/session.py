@@ -13,12 +13,23 @@ from procession_tasks.errors import BuildError
 from procession_tasks.states import States
 
 if TYPE_CHECKING:
+    from procession_tasks.cache.execution import Engine
     from procession_tasks.golang.command import Context
     from procession_tasks.golang.inputs import Inputs
     from procession_tasks.golang.program import Mode
+    from procession_tasks.graph.caching import Caching
+    from procession_tasks.graph.happened import Happened
 
 STATE = "build/state"
 DATABASE = f"{STATE}/tasks.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a task made was taken from a cache: which one, and the seconds that making it had taken."""
+
+    where: str
+    seconds: float
 
 
 @dataclass(eq=False)
@@ -29,7 +40,10 @@ class Session:
     `up_to_date` is the number of tasks that a finished run leaves up to date, None while
     something else is left to do.  `afterwards` is done when the tasks are done and the tree is free for other runs, and
     returns the exit status.  `bug` is set by an error that no user can mend,
-    `moved` by an input that changed while it was used.
+    `moved` by an input that changed while it was used.  `taken` are the tasks that caches had
+    the outcome of, `executed` those whose work an engine did, by its name; `caches` and `engine` are
+    those that were asked.  `happened` is there if somebody wants to know
+    what the run does.
     """
 
     root: Path
@@ -40,6 +54,11 @@ class Session:
     bug: bool = False
     moved: bool = False
     afterwards: Callable[[], int] | None = None
+    taken: dict[str, Taken] = field(default_factory=dict)
+    executed: dict[str, str] = field(default_factory=dict)
+    caches: Caching | None = None
+    engine: Engine | None = None
+    happened: Happened | None = None
     _inputs: dict[Mode, Inputs] = field(default_factory=dict)
 
     def variables(self, names: Iterable[str]) -> tuple[tuple[str, str | None], ...]:

@@ -70,7 +70,7 @@ def _fetch_packages() -> Iterator[Task]:
     for one in each_plan():
         if one.fetch:
             doc = f"download the packages of {one.image} for {one.platform}"
-            yield task(one.fetch, tool("packages.fetch", one.fetch, session()), doc)
+            yield task(one.fetch, tool("packages.fetch", one.fetch, one.inject, session()), doc)
     yield from group("fetch-packages", _fetch_packages, usual("fetch-packages"))
 
 
@@ -90,13 +90,13 @@ def _inject(kind: str) -> Iterator[Task]:
     for one in each_plan():
         if one.inject.kind == kind:
             doc = f"stage the file system of {one.image} for {one.platform}"
-            yield task(one.inject, tool("tools.inject", one.inject, session()), doc)
+            yield task(one.inject, tool("caching.run", "tools.inject", one.inject, session()), doc)
 
 
 def _pack_aci() -> Iterator[Task]:
     """pack App Container Images"""
     for one in each_plan():
-        yield task(one.pack, tool("tools.pack", one.pack, session()), f"pack {one.pack.outputs[0]}")
+        yield task(one.pack, tool("caching.run", "tools.pack", one.pack, session()), f"pack {one.pack.outputs[0]}")
     yield from group("pack-aci", _pack_aci, usual("pack-aci"))
 
 
@@ -104,7 +104,7 @@ def _pack_oci() -> Iterator[Task]:
     """pack OCI images"""
     for one in each_plan():
         doc = f"pack {one.pack_oci.outputs[0]}, an OCI image layout"
-        yield task(one.pack_oci, tool("oci.pack", one.pack_oci, session()), doc)
+        yield task(one.pack_oci, tool("caching.run", "oci.pack", one.pack_oci, session()), doc)
     yield from group("pack-oci", _pack_oci, usual("pack-oci"))
 
 

@@ -212,7 +212,7 @@ DEFINITIONS: dict[str, tuple[Edit, str]] = {
     ),
     "a setting of no known name": (
         append(SETTINGS, "[tool.procession.zzz]\n"),
-        f"{SETTINGS}:4: tool.procession.zzz: must be a known key\n  hint: known keys: go, debian, run, definitions, registry\n",
+        f"{SETTINGS}:4: tool.procession.zzz: must be a known key\n  hint: known keys: go, debian, run, cache, remote, definitions, registry\n",
     ),
     "a version of Go that is a number": (
         replace(SETTINGS, '"1.27.3"', "1.27"),

@@ -1,0 +1,174 @@
+"""The caches in this build: a step's outputs are taken from them, or made and kept for others."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from procession_tasks import notice
+from procession_tasks.cache import outputs
+from procession_tasks.cache.action import Keyed, keyed
+from procession_tasks.cache.collect import collect_garbage
+from procession_tasks.cache.contents import Contents
+from procession_tasks.cache.disk import Disk
+from procession_tasks.cache.merkle import File, Node
+from procession_tasks.cache.reapi import digest_of
+from procession_tasks.cache.remote import Remote
+from procession_tasks.cache.settings import Chosen, Endpoint, chosen
+from procession_tasks.cache.signing import Signer, Verifier
+from procession_tasks.cache.store import Store
+from procession_tasks.errors import BuildError
+from procession_tasks.graph.actions import tool
+from procession_tasks.graph.definitions import definitions
+from procession_tasks.graph.session import STATE, Session, Taken
+from procession_tasks.step import Step
+from procession_tasks.xdg import cache_folder
+
+_SCRATCH = f"{STATE}/.cache.part"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A step as it was looked up: its action, and the inputs as they were then."""
+
+    step: Step
+    keyed: Keyed
+    inputs: Mapping[str, Node]
+
+
+class Caching:
+    """The caches of one run, and what its steps read."""
+
+    def __init__(self, session: Session, settings: Chosen) -> None:
+        self.settings = settings
+        self.session = session
+        self.contents = Contents(session.root)
+        self.disk = _disk(session, settings)
+        remote = None if settings.remote is None else connect(settings.remote, session)
+        self.store = Store(
+            self.disk,
+            remote,
+            warn,
+            writes=settings.write,
+            signer=Signer(settings.signing_key) if settings.signing_key else None,
+            verifier=Verifier(settings.signers) if settings.signers else None,
+        )
+
+    def ask(self, step: Step, paths: Iterable[str], more: Mapping[str, Node] | None = None) -> Asked | None:
+        """Find the key of a step over what is at paths; None for one that no message can hold."""
+        inputs = self.contents.nodes(paths)
+        try:
+            return Asked(step, keyed(step, {**inputs, **(more or {})}, self.settings.salt), inputs)
+        except ValueError:
+            return None
+
+    def take(self, asked: Asked) -> bool:
+        """Put a step's outputs in place, and say again what it said, if a cache has them."""
+        root, step = self.session.root, asked.step
+        found = self.store.take(asked.keyed, lambda result, disk: outputs.restore(root, step.outputs, result, disk))
+        if found is None:
+            return False
+        self.session.taken[f"{step.kind}:{step.subject}"] = Taken(found.where, found.seconds)
+        for line in found.result.stderr_raw.decode("utf-8", "replace").splitlines():
+            notice.say(line)
+        return True
+
+    def keep(self, asked: Asked, seconds: float, said: Iterable[str] = ()) -> None:
+        """Store what a step made, unless an input was written meanwhile: nobody knows then what went in."""
+        moved = any(map(self.session.states.has_moved, asked.step.inputs))
+        if moved or not self.contents.are_same(asked.inputs):
+            return
+        try:
+            result, blobs = outputs.collect(self.session.root, asked.step.outputs)
+        except (OSError, ValueError):
+            return  # an output that no message can hold, or one that is gone: doit tells
+        text = "".join(f"{line}\n" for line in said)
+        self.store.keep(asked.keyed, dataclasses.replace(result, stderr_raw=text.encode()), blobs, seconds)
+
+    def close(self, *, wait: bool) -> None:
+        """Send what is left, and keep this machine's cache within its size."""
+        self.store.close(wait=wait)
+        if self.disk.folder == self.session.root / _SCRATCH:
+            shutil.rmtree(self.disk.folder, ignore_errors=True)
+        elif self.store.written:
+            with contextlib.suppress(OSError):
+                collect_garbage(self.disk, self.settings.size, self.store.written)
+
+
+def run(work: str, step: Step, session: Session) -> None:
+    """Take a step's outputs from a cache, or do its work, named as `tool` does, and keep what it made."""
+    caches = caching(session)
+    asked = caches.ask(step, step.inputs) if caches else None
+    if caches and asked and caches.take(asked):
+        return
+    started = time.monotonic()
+    with notice.collecting() as said:
+        tool(work, step, session)()
+    if caches and asked:
+        caches.keep(asked, time.monotonic() - started, said)
+
+
+def is_cached(step: Step, session: Session, written: Mapping[str, bytes]) -> bool:
+    """Tell whether a cache says that it has what a step makes, once these inputs are written."""
+    if (caches := caching(session)) is None:
+        return False
+    more = {path: File(digest_of(text)) for path, text in written.items()}
+    asked = caches.ask(step, [path for path in step.inputs if path not in written], more)
+    return asked is not None and caches.store.has(asked.keyed)
+
+
+@functools.lru_cache(maxsize=1)
+def caching(session: Session) -> Caching | None:
+    """Return the caches of a session, None where there are none; raises BuildError for settings that are wrong."""
+    settings = chosen(definitions(session).project.cache, session.root, session.environment)
+    if not settings.disk and settings.remote is None:
+        return None
+    caches = Caching(session, settings)
+    session.caches = caches
+    return caches
+
+
+def connect(endpoint: Endpoint, session: Session) -> Remote:
+    """Make the client for a cache's URL; nothing is asked of it yet."""
+    if endpoint.url.startswith("http"):
+        from procession_tasks.cache.http_cache import HttpCache  # the one protocol or the other
+
+        return HttpCache(endpoint, session.environment)
+    from procession_tasks.cache.grpc_cache import GrpcCache
+
+    return GrpcCache(endpoint)
+
+
+def warn(text: str) -> None:
+    """Tell what costs time and nothing else."""
+    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.flush()
+
+
+def _disk(session: Session, settings: Chosen) -> Disk:
+    """Open this machine's cache; where there is none to write to, contents are kept for this run alone."""
+    for folder in _folders(session, settings):
+        disk = Disk(folder)
+        try:
+            disk.open()
+        except OSError as error:
+            warn(f"cache {folder}: cannot be written: {error.strerror}; going on without it")
+        else:
+            return disk
+    return disk
+
+
+def _folders(session: Session, settings: Chosen) -> Iterator[Path]:
+    if settings.disk:
+        try:
+            yield cache_folder(session.environment)
+        except BuildError as error:
+            warn(f"cache: {error.message}; going on without it")
+    yield session.root / _SCRATCH

@@ -1,0 +1,249 @@
+"""Notes what happens in a run and, when it is over, tells those who asked: a file, and GitHub Actions.
+
+Only a run that somebody wants to know about imports this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procession_tasks import files
+from procession_tasks.errors import BuildError
+from procession_tasks.graph.checker import NEVER_BUILT, some, why
+from procession_tasks.graph.planned import Plan
+from procession_tasks.graph.report import (
+    BUILT,
+    CACHED,
+    FAILED,
+    FRESH,
+    SKIPPED,
+    BuiltImage,
+    Mistake,
+    Outcome,
+    Report,
+    mistakes,
+    to_annotations,
+    to_json,
+    to_markdown,
+)
+from procession_tasks.graph.session import Session
+from procession_tasks.graph.stages import by_image
+from procession_tasks.image.layout import Layout
+
+if TYPE_CHECKING:
+    from procession_tasks.cache.store import Account
+
+# What is looked up in caches before it is done.
+_LOOKED_UP = frozenset(["go-inputs", "go-compile", "inject-binary", "inject-packages", "pack-aci", "pack-oci"])
+_WORST_FIRST = (FAILED, SKIPPED, BUILT, CACHED, FRESH)
+_LISTS = (".inputs", ".packages")
+
+
+class Happened:
+    """The notes of one run; the reporter makes them, from several threads.
+
+    `file` is where the report is to go, None for nowhere; `summarizes` tells whether a summary is of use.
+    `account` is what the run had of caches, None if it asked none.
+    """
+
+    def __init__(self, session: Session, file: str | None, *, summarizes: bool) -> None:
+        self.account: Account | None = None
+        self._session = session
+        self._file = file
+        self._summarizes = summarizes
+        self._begun = time.monotonic()
+        self._tasks: Mapping[str, Any] = {}
+        self._selected: Sequence[str] = ()
+        self._started: dict[str, tuple[float, str]] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._plans: Sequence[Plan] = ()
+        self._images: tuple[BuiltImage, ...] = ()
+        self._mistakes: dict[str, Mistake] = {}
+        self._lists: dict[str, set[str]] | None = None
+        self._lock = threading.Lock()
+
+    def initialize(self, tasks: Mapping[str, Any], selected: Sequence[str]) -> None:
+        """Note all tasks there are, and those that were asked for."""
+        self._tasks, self._selected = tasks, selected
+
+    def started(self, task: Any) -> None:
+        """Note that a task starts, and why."""
+        with self._lock:
+            if self._lists is None:  # before any action of this run writes one
+                lists = [path for one in self._tasks.values() for path in one.targets if path.endswith(_LISTS)]
+                self._lists = {path: self._lines(path) for path in lists}
+        self._started[task.name] = (time.monotonic() - self._begun, why(task))
+
+    def ended(self, task: Any, how: str) -> None:
+        """Note how a task ended."""
+        now = time.monotonic() - self._begun
+        start, reason = self._started.get(task.name, (now, ""))
+        reason = self._listed_otherwise(task) or reason
+        outcome = Outcome(task.name, None, None, how, start, now - start, reason)
+        if how == BUILT and (taken := self._session.taken.get(task.name)):
+            outcome = dataclasses.replace(outcome, how=CACHED, where=taken.where, saved=taken.seconds)
+        self._outcomes[task.name] = outcome
+
+    def failed(self, task: str, message: str) -> None:
+        """Note what went wrong, each thing once; `task` is empty for what is about none."""
+        for mistake in mistakes(task, message, lambda path: (self._session.root / path).is_file()):
+            self._mistakes.setdefault(str(mistake), mistake)
+
+    def finish(self) -> None:
+        """Look at what there is now, while no other run can change it."""
+        names = [name for name in self._chain() if name in self._outcomes or self._tasks[name].targets]
+        if any(self._tasks[name].targets for name in names):  # else there are no plans, or not even locks for them
+            self._plans = [one for of_image in by_image().values() for one in of_image]
+        places = dict(_places(self._plans))
+        self._outcomes = {name: self._placed(name, *places.get(name, (None, None))) for name in names}
+        self._images = tuple(image for one in self._plans if (image := self._image(one)))
+
+    def tell(self, status: int) -> int:
+        """Write the report, and what GitHub Actions takes; returns the exit status, which failing to write changes."""
+        report = self._report(status)
+        environment = self._session.environment
+        if environment.get("GITHUB_ACTIONS") == "true":
+            sys.stderr.writelines(f"{line}\n" for line in to_annotations(report, _prefix(self._session.root)))
+            summary = environment.get("GITHUB_STEP_SUMMARY")
+            if summary and (self._summarizes or report.mistakes):
+                _append(summary, to_markdown(report))
+        if self._file is not None:
+            try:
+                files.write(Path(self._file), to_json(report))
+            except OSError as error:
+                rule = "must be a file that can be written"
+                sys.stderr.write(f"doit: --report: {rule}, got {self._file!r}: {error.strerror}\n")
+                return status or 1
+        return status
+
+    def _report(self, status: int) -> Report:
+        seconds = time.monotonic() - self._begun
+        tasks, found = tuple(self._outcomes.values()), tuple(self._mistakes.values())
+        if self.account is None:
+            return Report(status, seconds, tasks, self._images, found)
+        misses = sum(map(_is_miss, tasks))
+        return Report(status, seconds, tasks, self._images, found, misses, self.account.fetched, self.account.sent)
+
+    def _chain(self) -> list[str]:
+        """Name the tasks that were asked for and all they depend on, which come first."""
+        found: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            if name not in found:
+                for needed in self._tasks[name].task_dep:
+                    visit(needed)
+                found[name] = None
+
+        for name in self._selected:
+            visit(name)
+        return list(found)
+
+    def _placed(self, name: str, image: str | None, platform: str | None) -> Outcome:
+        outcome = self._outcomes.get(name) or Outcome(name, None, None, SKIPPED)
+        return dataclasses.replace(outcome, image=image, platform=platform)
+
+    def _image(self, plan: Plan) -> BuiltImage | None:
+        """Say what became of an image, if it was asked for: how it was packed, if all went well before that."""
+        place = (plan.image, str(plan.platform))
+        own = [one for one in self._outcomes.values() if (one.image, one.platform) == place]
+        packed = {one.name.partition(":")[0]: one.how for one in own if one.name.startswith("pack-")}
+        if not packed:
+            return None
+        bad = [one.how for one in own if one.how in (FAILED, SKIPPED)]
+        how = min(bad or packed.values(), key=_WORST_FIRST.index)
+        image = BuiltImage(*place, how, _time_of(own), self._why(own))
+        if bad:
+            return image
+        if "pack-aci" in packed:
+            image = dataclasses.replace(image, aci_id="".join(self._text(plan.pack.outputs[1]).split()) or None)
+        return (
+            _with_digest(image, self._session.root / plan.pack_oci.option("output")) if "pack-oci" in packed else image
+        )
+
+    def _why(self, tasks: Sequence[Outcome]) -> str:
+        """Say why an image's first stale task ran."""
+        first = next((one.why for one in tasks if one.why), "")
+        missed = next((one.name for one in tasks if _is_miss(one)), None) if self._session.caches else None
+        return f"{first}; no cache had {missed}" if first == NEVER_BUILT and missed else first
+
+    def _listed_otherwise(self, task: Any) -> str:
+        """Name what a task that lists files or packages found to be another than before."""
+        changed: set[str] = set()
+        for path in task.targets:
+            before = (self._lists or {}).get(path)
+            if before:
+                changed |= {_subject(line) for line in before ^ self._lines(path)}
+        return f"{some(changed)} changed" if changed else ""
+
+    def _lines(self, path: str) -> set[str]:
+        return set(self._text(path).splitlines())
+
+    def _text(self, path: str) -> str:
+        try:
+            return (self._session.root / path).read_text("utf-8", "surrogateescape")
+        except OSError:
+            return ""
+
+
+def _places(plans: Iterable[Plan]) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Say of which image and platform each task is."""
+    for one in plans:
+        programs = [step for program in one.programs for step in (program.list, program.compile)]
+        for step in (*programs, one.fetch, one.inject, one.pack, one.pack_oci, one.archive_oci):
+            if step:
+                yield f"{step.kind}:{step.subject}", (one.image, str(one.platform))
+        yield f"index-oci:{one.image}", (one.image, None)
+
+
+def _subject(line: str) -> str:
+    """Name what a line of a list is about: a package, a path behind a digest, or what comes before versions."""
+    if line.startswith('{name: "'):
+        return line.split('"', 2)[1]
+    digest, _, path = line.partition("  ")
+    return path or " ".join(digest.split()[: 2 if digest.startswith("module ") else 1])
+
+
+def _is_miss(task: Outcome) -> bool:
+    return task.how in (BUILT, FAILED) and task.name.partition(":")[0] in _LOOKED_UP
+
+
+def _time_of(tasks: Iterable[Outcome]) -> float:
+    """Add up the time in which any of these ran."""
+    seconds = end = 0.0
+    for one in sorted(tasks, key=lambda one: one.started):
+        seconds += max(0.0, one.started + one.seconds - max(end, one.started))
+        end = max(end, one.started + one.seconds)
+    return seconds
+
+
+def _with_digest(image: BuiltImage, folder: Path) -> BuiltImage:
+    try:
+        layout = Layout(folder)
+        size = layout.top.size + sum(one.size for one in layout.children(layout.top))
+    except BuildError:  # something else changed it behind our back: the next build makes it anew
+        return image
+    return dataclasses.replace(image, digest=layout.top.digest, size=size)
+
+
+def _prefix(root: Path) -> str:
+    """Return what leads from the git repository, where a CI looks for files, to our folder in it."""
+    for folder in (root, *root.parents):
+        if (folder / ".git").exists():
+            below = root.relative_to(folder).as_posix()
+            return "" if below == "." else f"{below}/"
+    return ""
+
+
+def _append(file: str, text: str) -> None:
+    try:
+        with open(file, "a", encoding="utf-8", errors="replace") as stream:
+            stream.write(text)
+    except OSError as error:
+        sys.stderr.write(f"warning: GITHUB_STEP_SUMMARY: {os.fspath(file)} cannot be written: {error.strerror}\n")

@@ -1,0 +1,326 @@
+"""Builds with caches, as people see them: another folder, another machine, another branch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MADE = ("build/bin", "build/rootfs", "build/aci", "build/oci")
+STEPS = 10  # of two services: inputs, program, tree and two archives each
+
+
+def from_caches(out: str) -> dict[str, str]:
+    """What came from a cache, by task, and which one it was."""
+    return dict(re.findall(r"^(\S+) +[0-9.]+ s  from (\S+)$", out, re.MULTILINE))
+
+
+def test_a_build_folder_that_was_removed_comes_back_without_go(clone: Callable[..., Any]) -> None:
+    workspace = clone()
+    workspace.build()
+    made = workspace.files(*MADE)
+    shutil.rmtree(workspace.path("build/bin"))
+    for name in ("rootfs", "aci", "oci", "state"):
+        shutil.rmtree(workspace.path(f"build/{name}"))
+
+    again = workspace.build(PROCESSION_GO="/nowhere/go")
+
+    assert set(from_caches(again.out).values()) == {"disk"}
+    assert len(from_caches(again.out)) == STEPS
+    assert re.search(
+        r"^10 tasks run, 0 up to date; 10 from caches, which spared [0-9.]+ s of work$", again.out, re.MULTILINE
+    )
+    assert workspace.files(*MADE) == made
+    assert workspace.build().out == "nothing to do: 10 tasks up to date\n"
+
+
+def test_another_machine_takes_all_from_the_server_and_nothing_when_that_is_gone(
+    clone: Callable[..., Any], nginx: Callable[..., Any]
+) -> None:
+    server = nginx(token="writer")
+    a = clone(PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_TOKEN="writer", PROCESSION_CACHE_WRITE="on")
+    a.build()
+    assert server.entries()
+
+    b = clone(go=False, PROCESSION_CACHE_URL=server.url)
+    taken = b.build()
+    assert set(from_caches(taken.out).values()) == {server.url}
+    assert len(from_caches(taken.out)) == STEPS
+    assert b.files(*MADE) == a.files(*MADE)
+    assert taken.err == ""
+
+    server.stop()
+    c = clone(PROCESSION_CACHE_URL=server.url)
+    alone = c.build()
+    assert from_caches(alone.out) == {}
+    assert alone.err == f"warning: cache {server.url}: nobody answers; building without it\n"
+    assert c.files(*MADE) == a.files(*MADE)
+
+
+def test_a_cache_over_grpc_serves_as_well(clone: Callable[..., Any], casd: Callable[..., Any]) -> None:
+    server = casd()
+    a = clone(PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on")
+    a.build()
+    b = clone(go=False, PROCESSION_CACHE_URL=server.url)
+    taken = b.build()
+    assert len(from_caches(taken.out)) == STEPS
+    assert b.files(*MADE) == a.files(*MADE)
+
+
+def test_an_edit_of_one_service_takes_the_other_from_the_cache(clone: Callable[..., Any], tmp_path: Path) -> None:
+    a = clone()
+    a.build()
+    b = clone(PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    b.edit("services/internal/iamonly/iam.go", 'iamonly"', 'edited"')
+
+    built = b.build()
+
+    taken = from_caches(built.out)
+    assert {name for name in taken if name.endswith(":api")} == {
+        "go-inputs:api", "go-compile:api", "inject-binary:api", "pack-aci:api", "pack-oci:api",
+    }  # fmt: skip
+    assert "go-compile:iam" in built.ran
+
+
+def test_a_comment_is_compiled_and_the_rest_taken(clone: Callable[..., Any]) -> None:
+    """The program is the same, so everything that follows from it is, on any machine."""
+    a = clone()
+    a.build()
+    b = clone(PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    b.write("services/cmd/api/main.go", b.read("services/cmd/api/main.go") + "\n// A comment.\n")
+    built = b.build()
+    assert "go-compile:api" in built.ran
+    assert "pack-aci:api" in from_caches(built.out)
+
+
+def test_going_back_to_an_earlier_state_builds_nothing(clone: Callable[..., Any]) -> None:
+    workspace = clone()
+    workspace.build()
+    made = workspace.files(*MADE)
+    workspace.edit("services/internal/shared/shared.go", '"shared"', '"other"')
+    assert len(workspace.build().ran) == STEPS
+    workspace.edit("services/internal/shared/shared.go", '"other"', '"shared"')
+
+    back = workspace.build(PROCESSION_GO="/nowhere/go")
+
+    assert back.ran == ()
+    assert workspace.files(*MADE) == made
+
+
+def test_two_branches_that_look_at_different_files_are_both_known(clone: Callable[..., Any]) -> None:
+    a = clone()
+    a.build()
+    b = clone(PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    b.write("services/internal/shared/more.go", "package shared\n\nconst More = 1\n")
+    b.build()
+    for workspace in (a, b):
+        shutil.rmtree(workspace.path("build/state"))
+        again = workspace.build(PROCESSION_GO="/nowhere/go")
+        assert {"go-inputs:api", "go-inputs:iam"} <= from_caches(again.out).keys()
+
+
+def test_the_salt_disowns_what_was_written(clone: Callable[..., Any]) -> None:
+    a = clone()
+    a.build()
+    b = clone(PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"], PROCESSION_CACHE_SALT="2")
+    assert from_caches(b.build().out) == {}
+
+
+def test_a_run_with_nothing_to_do_does_not_know_of_caches(clone: Callable[..., Any]) -> None:
+    workspace = clone()
+    workspace.build()
+    code = (
+        "import sys; from doit.doit_cmd import DoitMain; DoitMain().run([]);"
+        "print(sorted(name for name in sys.modules if name.startswith('procession_tasks.cache')))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=workspace.root, env=workspace.environment, capture_output=True, text=True
+    )
+    assert ended.stdout == "nothing to do: 10 tasks up to date\n[]\n"
+    before = {path: path.stat().st_mtime_ns for path in Path(workspace.environment["PROCESSION_CACHE_DIR"]).rglob("*")}
+    workspace.build()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_what_a_step_warned_of_is_said_again(clone: Callable[..., Any]) -> None:
+    workspace = clone(services=("api",))
+    manifest = json.loads(workspace.read("deploy/aci/api/manifest"))
+    manifest["pathWhitelist"] = ["/bin/api", "/etc/motd"]
+    workspace.write("deploy/aci/api/manifest", json.dumps(manifest, indent=2))
+    first = workspace.build()
+    shutil.rmtree(workspace.path("build/oci"))
+    again = workspace.build()
+    assert "pack-oci:api" in from_caches(again.out)
+    assert "has no counterpart in OCI" in first.err
+    assert again.err == first.err
+
+
+def test_two_builds_at_once_share_a_cache(clone: Callable[..., Any], tmp_path: Path) -> None:
+    clones = [clone(PROCESSION_CACHE_DIR=str(tmp_path / "shared")) for _ in range(3)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "doit"],
+            cwd=one.root,
+            env=one.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for one in clones
+    ]
+    assert [process.communicate()[1] for process in running] == [b""] * 3
+    assert clones[0].files(*MADE) == clones[1].files(*MADE) == clones[2].files(*MADE)
+    check = clones[0].doit("cache", "verify")
+    assert (check.status, "0 damaged" in check.out) == (0, True)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_sound_cache_and_no_upload_behind(
+    clone: Callable[..., Any], nginx: Callable[..., Any], faulty: Callable[[str], Any]
+) -> None:
+    server = nginx()
+    way = faulty(server.url)
+    workspace = clone(PROCESSION_CACHE_URL=way.url, PROCESSION_CACHE_WRITE="on")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of tests in the background; doit would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "doit"],
+        cwd=workspace.root,
+        env=workspace.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while not server.blobs() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    way.hang()
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    _, err = process.communicate(timeout=20)
+
+    assert time.monotonic() - started < 5
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "interrupted: what was finished is kept, run the same command to go on"
+    assert "0 damaged" in workspace.doit("cache", "verify").out
+    for path in server.entries():  # whatever got there leads to what is there
+        assert path.stat().st_size
+    way.heal()
+    workspace.build()
+    assert workspace.files(*MADE) == clone(PROCESSION_CACHE="off").files(*MADE) or workspace.build().ran == ()
+
+
+def test_a_killed_build_goes_on_from_the_cache(clone: Callable[..., Any]) -> None:
+    workspace = clone()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "doit"], cwd=workspace.root, env=workspace.environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("go-compile"):
+            process.kill()
+            break
+    process.wait()
+    process.stdout.close()
+    shutil.rmtree(workspace.path("build/state"))
+    again = workspace.build()
+    assert "go-inputs:api" in from_caches(again.out)
+    assert "0 damaged" in workspace.doit("cache", "verify").out
+
+
+def test_signed_results_go_from_machine_to_machine(clone: Callable[..., Any], nginx: Callable[..., Any]) -> None:
+    server = nginx()
+    made = clone().doit("cache", "key").out
+    private = re.search(r"SIGNING_KEY=(\S+)", made)[1]
+    public = re.search(r'signers = \["(\S+)"\]', made)[1]
+    settings = f'\n[tool.procession.cache]\nurl = "{server.url}"\nsigners = ["{public}"]\n'
+    writer = clone(PROCESSION_CACHE_WRITE="on", PROCESSION_CACHE_SIGNING_KEY=private)
+    stranger = clone(PROCESSION_CACHE_WRITE="on", PROCESSION_CACHE_SALT="x")
+    reader, other = clone(go=False), clone(PROCESSION_CACHE_SALT="x")
+    for workspace in (writer, stranger, reader, other):
+        workspace.write("pyproject.toml", workspace.read("pyproject.toml") + settings)
+    writer.build()
+    stranger.build()
+
+    assert len(from_caches(reader.build().out)) == STEPS
+    unsigned = other.build()
+    assert from_caches(unsigned.out) == {}
+    assert "could not be used: not signed by any of the signers" in unsigned.err
+
+
+MISTAKES = {
+    'url = "redis://cache.example"': (
+        "pyproject.toml:6: tool.procession.cache.url: must be the URL of a cache: http, https, grpc or grpcs, "
+        "got 'redis://cache.example'\n  hint: such as https://cache.example/procession, or grpcs://cache.example:8980\n"
+    ),
+    'size = "lots"': "pyproject.toml:6: tool.procession.cache.size: must be a size, got 'lots'\n  hint: such as \"10G\"\n",
+    'rul = "http://cache.example"': (
+        "pyproject.toml:6: tool.procession.cache.rul: must be a known key\n  hint: did you mean url?\n"
+    ),
+    'signers = ["abc"]': (
+        "pyproject.toml:6: tool.procession.cache.signers[0]: must be a public key of Ed25519 in base64, got 'abc'\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_wrong_setting_always_fails(line: str, clone: Callable[..., Any]) -> None:
+    workspace = clone()
+    workspace.write("pyproject.toml", workspace.read("pyproject.toml") + f"\n[tool.procession.cache]\n{line}\n")
+    ended = workspace.doit("build:api")
+    assert (ended.status, ended.err) == (3, MISTAKES[line])
+
+
+def test_a_wrong_variable_fails_the_build_without_a_traceback(clone: Callable[..., Any]) -> None:
+    ended = clone().doit(PROCESSION_CACHE_URL="http//cache.example")
+    assert ended.status == 1
+    assert (
+        "PROCESSION_CACHE_URL: must be the URL of a cache: http, https, grpc or grpcs, got 'http//cache.example'"
+        in ended.err
+    )
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(("words", "status"), [((), 2), (("bla",), 2), (("stats",), 0), (("gc",), 0), (("verify",), 0)])
+def test_the_cache_can_be_looked_after(words: tuple[str, ...], status: int, clone: Callable[..., Any]) -> None:
+    workspace = clone(services=("api",))
+    assert workspace.doit("cache", *words).status == status
+    workspace.build()
+    ended = workspace.doit("cache", *words)
+    assert ended.status == status
+    if words == ("stats",):
+        assert re.search(r": [0-9.]+ MiB of 10\.0 GiB\n  6 results, [0-9]+ contents\n", ended.out)
+
+
+def test_a_cache_is_kept_within_its_size(clone: Callable[..., Any]) -> None:
+    workspace = clone()
+    workspace.write("pyproject.toml", workspace.read("pyproject.toml") + '\n[tool.procession.cache]\nsize = "1M"\n')
+    workspace.build()
+    held = sum(
+        path.stat().st_size
+        for path in Path(workspace.environment["PROCESSION_CACHE_DIR"]).rglob("*/*/*")
+        if path.is_file()
+    )
+    assert held <= 1024**2
+    shutil.rmtree(workspace.path("build/state"))
+    workspace.build()
+
+
+def test_a_home_that_cannot_be_found_costs_a_warning(clone: Callable[..., Any]) -> None:
+    workspace = clone(services=("api",))
+    for name in ("PROCESSION_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        workspace.environment.pop(name, None)
+    workspace.environment["GOCACHE"] = str(workspace.root / ".gocache")
+    workspace.environment["GOPATH"] = str(workspace.root / ".gopath")
+    ended = workspace.build()
+    assert ended.err == "warning: cache: HOME: must be set, to find the cache; going on without it\n"
+    assert not [name for name in os.listdir(workspace.path("build/state")) if name.startswith(".cache")]
