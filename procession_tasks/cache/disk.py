@@ -20,7 +20,7 @@ from pathlib import Path
 
 from procession_tasks import files, interruption
 from procession_tasks.cache import wire
-from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest
+from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest, is_sound
 from procession_tasks.cache.remote import WrongBytesError
 
 _CHUNK = 256 * 1024
@@ -70,18 +70,20 @@ class Disk:
             os.close(descriptor)
 
     def path(self, digest: Digest) -> Path:
-        """Say where a content is, if it is there."""
+        """Say where a content is, if it is there; raises WrongBytesError for what is no digest."""
+        if not is_sound(digest):
+            raise WrongBytesError("a digest is none")
         return self.folder / "cas" / digest.hash[:2] / digest.hash
 
     def has(self, digest: Digest) -> bool:
         """Tell whether a content of that name and size is there, and note that it is used."""
         if digest == EMPTY:
             return True
-        path = self.path(digest)
         try:
+            path = self.path(digest)
             if path.stat().st_size != digest.size_bytes:
                 return False
-        except OSError:
+        except (OSError, WrongBytesError):
             return False
         _use(path)
         return True

@@ -112,7 +112,9 @@ def child_directories(tree: Tree) -> dict[Digest, bytes]:
 
 def _entries(directory: Directory) -> Iterator[tuple[str, Node]]:
     for file in directory.files:
-        yield file.name, File(file.digest or reapi.EMPTY, file.is_executable)
+        if not reapi.is_sound(file.digest):
+            raise ValueError(f"a tree must have digests of SHA-256, got {file.digest}")
+        yield file.name, File(file.digest, file.is_executable)
     for below in directory.directories:
         yield below.name, Grafted(below.digest or reapi.EMPTY)
     for link in directory.symlinks:

@@ -12,7 +12,16 @@ from procession_tasks import files, interruption
 from procession_tasks.cache import wire
 from procession_tasks.cache.contents import Contents
 from procession_tasks.cache.merkle import File, Folder, Link, Node, nodes_of, tree_of
-from procession_tasks.cache.reapi import ActionResult, Digest, OutputDirectory, OutputFile, Tree, digest_of
+from procession_tasks.cache.reapi import (
+    EMPTY,
+    ActionResult,
+    Digest,
+    OutputDirectory,
+    OutputFile,
+    Tree,
+    digest_of,
+    is_sound,
+)
 from procession_tasks.cache.remote import Blob
 
 _TREE_LIMIT = 64 * 1024 * 1024
@@ -55,8 +64,9 @@ def collect(root: Path, outputs: Iterable[str]) -> tuple[ActionResult, dict[Dige
 def is_of(result: ActionResult, outputs: Iterable[str]) -> bool:
     """Tell whether a result has exactly the outputs that are declared, and is that of a success."""
     made = [one.path for one in result.output_files] + [one.path for one in result.output_directories]
-    complete = all(one.digest for one in result.output_files) and all(
-        one.tree_digest and one.tree_digest.size_bytes <= _TREE_LIMIT for one in result.output_directories
+    complete = all(is_sound(one.digest) for one in result.output_files) and all(
+        is_sound(one.tree_digest) and (one.tree_digest or EMPTY).size_bytes <= _TREE_LIMIT
+        for one in result.output_directories
     )
     return complete and sorted(made) == sorted(outputs) and not result.output_symlinks and result.exit_code == 0
 

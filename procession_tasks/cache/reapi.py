@@ -7,6 +7,7 @@ google.longrunning and google.rpc for what it builds on.  Names and numbers are 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from procession_tasks.cache import wire
@@ -14,6 +15,7 @@ from procession_tasks.cache import wire
 TYPES = "type.googleapis.com/"
 PACKAGE = "build.bazel.remote.execution.v2"
 SHA256 = 1  # DigestFunction.Value
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,6 +27,11 @@ class Digest:
 
 
 EMPTY = Digest(hashlib.sha256(b"").hexdigest(), 0)
+
+
+def is_sound(digest: Digest | None) -> bool:
+    """Tell whether a digest that came from elsewhere is one: it becomes part of paths and addresses."""
+    return digest is not None and _HASH.fullmatch(digest.hash) is not None and digest.size_bytes >= 0
 
 
 def digest_of(content: bytes) -> Digest:

@@ -85,6 +85,18 @@ class Store:
         """The bytes that this run added to this machine's cache."""
         return self._disk.written
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether there is a server, and it does what it is asked."""
+        return self._remote is not None and self._reading.is_open
+
+    def add(self, written: int, fetched: int, sent: int) -> None:
+        """Count bytes that a helper of this run moved: into this machine's cache, from the server, to it."""
+        with self._lock:
+            self._disk.written += written
+            self.account.fetched += fetched
+            self.account.sent += sent
+
     def take(self, keyed: Keyed, use: Callable[[ActionResult, Disk], None]) -> Found | None:
         """Find the result of an action and have it used; None when there is none that can be.
 
@@ -238,7 +250,7 @@ class Store:
             return
         whole = [*blobs, *self._directories(result)] if self._remote.knows_directories else blobs
         new = [blob for blob in whole if blob.digest not in self._there]
-        with contextlib.suppress(FileNotFoundError):  # somebody emptied the cache meanwhile
+        with contextlib.suppress(OSError):  # of this machine's files: somebody emptied the cache meanwhile
             self._remote.send(new)
             self._remote.put_result(key, result)
             with self._lock:

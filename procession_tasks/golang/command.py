@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,18 @@ class Context:
     environment: dict[str, str]
 
 
-def run_go(context: Context, mode: Mode, command: Iterable[str], scratch: Path | None = None) -> process.Finished:
+def run_go(
+    context: Context,
+    mode: Mode,
+    command: Iterable[str],
+    scratch: Path | None = None,
+    more: Mapping[str, str] | None = None,
+) -> process.Finished:
     """Run a `go` command of this mode in the repository.
 
     `scratch` is where it puts what it needs on the way; whoever gives it removes it, which `go`
-    itself does not when it is killed.  Raises BuildError when the pinned toolchain is not there.
+    itself does not when it is killed.  `more` is environment that changes no byte.  Raises
+    BuildError when the pinned toolchain is not there.
     """
     found = toolchain.find(mode.version, context.environment)
     declared = dict(environment(mode))
@@ -34,5 +41,6 @@ def run_go(context: Context, mode: Mode, command: Iterable[str], scratch: Path |
         declared["GOWORK"] = os.fspath(context.root / mode.workspace)
     if scratch:
         declared["GOTMPDIR"] = os.fspath(scratch)
+    places = toolchain.places(context.environment) | dict(more or {})
     argv = [os.fspath(found.go), *list(command)[1:]]
-    return process.run(argv, folder=context.root, environment=toolchain.places(context.environment) | declared)
+    return process.run(argv, folder=context.root, environment=places | declared)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from procession_tasks import files, process
 from procession_tasks.errors import BuildError
-from procession_tasks.golang.command import run_go
 from procession_tasks.golang.inputs import sources
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
 from procession_tasks.golang.said import said
 from procession_tasks.graph import elsewhere, listings
 from procession_tasks.graph.actions import FULL_DISK
 from procession_tasks.graph.caching import Asked, Caching, caching
+from procession_tasks.graph.gocache import run_go_build
 from procession_tasks.graph.planned import ProgramPlan
 from procession_tasks.graph.session import Session
 
@@ -95,7 +95,7 @@ def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
     scratch.mkdir(parents=True)
     try:
         command, made = _commands(run, f"{part.relative_to(root)}")
-        finished = run_go(session.go, mode, command, scratch)
+        finished = run_go_build(mode, command, scratch, session)
         there = [program for program in run if (part / made[program]).is_file()]
         for program in there:
             (part / made[program]).replace(root / program.output)

@@ -257,6 +257,73 @@ def test_signed_results_go_from_machine_to_machine(clone: Callable[..., Any], ng
     assert "could not be used: not signed by any of the signers" in unsigned.err
 
 
+@pytest.mark.slow
+def test_what_go_compiled_elsewhere_is_not_compiled_again(
+    clone: Callable[..., Any], nginx: Callable[..., Any], tmp_path: Path
+) -> None:
+    server = nginx()
+    a = clone(PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on", GOCACHE=str(tmp_path / "a"))
+    a.build()
+    stored = len(server.blobs())
+    assert stored > 50  # the packages of the standard library
+
+    b = clone(PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on", GOCACHE=str(tmp_path / "b"))
+    plain = clone(PROCESSION_CACHE="off")
+    for workspace in (b, plain):
+        workspace.edit("services/internal/apionly/api.go", '"apionly"', '"edited"')
+    built = b.build()
+    plain.build()
+
+    assert "go-compile:api" in built.ran
+    assert built.err == ""
+    assert b.files(*MADE) == plain.files(*MADE)
+    assert len(server.blobs()) - stored < 30  # what was edited, and what follows from it
+    objects = (path.stat().st_size for path in (tmp_path / "b").rglob("*-d"))
+    assert sum(objects) < 1_000_000  # what `go list` notes, and no package
+
+
+def test_go_s_own_cache_can_be_left_alone(clone: Callable[..., Any], nginx: Callable[..., Any], tmp_path: Path) -> None:
+    server = nginx()
+    workspace = clone(services=("api",), PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on")
+    workspace.build(PROCESSION_CACHE_GO="off")
+    assert len(server.entries()) == 6
+
+
+@pytest.mark.slow
+def test_a_helper_of_go_that_cannot_start_costs_time_alone(
+    clone: Callable[..., Any], nginx: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/sitecustomize.py").write_text(
+        "import sys\nif any('gocacheprog' in word for word in sys.orig_argv): raise SystemExit('broken')\n"
+    )
+    workspace = clone(services=("api",), PROCESSION_CACHE_URL=nginx().url)
+    built = workspace.build(PYTHONPATH=str(tmp_path / "broken"))
+    assert "go-compile:api" in built.ran
+
+
+@pytest.mark.slow
+def test_a_build_killed_in_the_middle_of_an_upload_leaves_what_is_whole(
+    clone: Callable[..., Any], nginx: Callable[..., Any], faulty: Callable[[str], Any]
+) -> None:
+    server = nginx()
+    way = faulty(server.url)
+    a = clone(PROCESSION_CACHE_URL=way.url, PROCESSION_CACHE_WRITE="on", PROCESSION_CACHE_GO="off")
+    process = subprocess.Popen([sys.executable, "-m", "doit"], cwd=a.root, env=a.environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not server.blobs() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+
+    plain = clone(PROCESSION_CACHE="off")
+    plain.build()
+    b = clone(PROCESSION_CACHE_URL=server.url)
+    built = b.build()
+    assert b.files(*MADE) == plain.files(*MADE)
+    assert built.err == ""
+
+
 MISTAKES = {
     'url = "redis://cache.example"': (
         "pyproject.toml:6: tool.procession.cache.url: must be the URL of a cache: http, https, grpc or grpcs, "

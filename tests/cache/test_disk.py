@@ -60,6 +60,20 @@ def test_what_was_not_stored_is_not(disk: Disk) -> None:
         disk.read(DIGEST)
 
 
+@pytest.mark.parametrize("name", ["../../victim", "{victim}", "", "A" * 64, "a" * 63])
+def test_what_is_no_digest_leads_nowhere(name: str, disk: Disk, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("victim")
+    digest = Digest(name.format(victim=victim), 6)
+
+    assert not disk.has(digest)
+    with pytest.raises(WrongBytesError, match="a digest is none"):
+        disk.read(digest)
+    with pytest.raises(WrongBytesError, match="a digest is none"):
+        disk.accept(digest, [b"victim"])
+    assert victim.read_text() == "victim"
+
+
 def test_the_empty_content_is_always_there(disk: Disk) -> None:
     assert disk.has(EMPTY)
     assert disk.read(EMPTY) == b""

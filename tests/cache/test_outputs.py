@@ -12,6 +12,7 @@ from procession_tasks.cache.disk import Disk
 from procession_tasks.cache.merkle import File, tree_of
 from procession_tasks.cache.reapi import (
     ActionResult,
+    Digest,
     Directory,
     DirectoryNode,
     FileNode,
@@ -125,6 +126,12 @@ WRONG = {
         output_files=(OutputFile("../program", digest_of(b"")), LIST), output_directories=(FOLDER,)
     ),
     "the same twice": ActionResult(output_files=(FILE, FILE, LIST), output_directories=(FOLDER,)),
+    "no digest of SHA-256": ActionResult(
+        output_files=(OutputFile("build/program", Digest("/etc/passwd", 1)), LIST), output_directories=(FOLDER,)
+    ),
+    "a digest that leads out": ActionResult(
+        output_files=(FILE, LIST), output_directories=(OutputDirectory("build/tree", Digest("../" * 9 + "x", 1)),)
+    ),
     "no digest": ActionResult(output_files=(OutputFile("build/program"), LIST), output_directories=(FOLDER,)),
     "a link": ActionResult(
         output_files=(FILE, LIST), output_directories=(FOLDER,), output_symlinks=(OutputSymlink("x", "/"),)
@@ -142,6 +149,7 @@ def test_a_result_that_is_not_of_the_step_is_told(what: str) -> None:
 
 EVIL = {
     "a name that leads out": Tree(Directory(files=(FileNode("../../escaped", digest_of(b"")),))),
+    "a digest that is a path": Tree(Directory(files=(FileNode("a", Digest("../../victim", 6)),))),
     "an absolute name": Tree(Directory(files=(FileNode("/escaped", digest_of(b"")),))),
     "a file through a link": Tree(
         Directory(

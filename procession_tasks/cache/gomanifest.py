@@ -1,0 +1,183 @@
+"""What the last builds of a kind used of Go's build cache, fetched ahead of a build that has little of it.
+
+Go asks for one package after the other, so every object would cost it the way to the server and
+back.  The manifest lists what was used, the smallest contents with it: all of it is asked for at
+once.  A build without it, or with a wrong one, makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from procession_tasks.cache import wire
+from procession_tasks.cache.action import Keyed
+from procession_tasks.cache.disk import Disk
+from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest, OutputFile
+from procession_tasks.cache.remote import WrongBytesError
+from procession_tasks.cache.store import Store
+from procession_tasks.interruption import InterruptedWorkError
+
+SMALL = 4096  # bytes of a content that is in the manifest itself
+_MOST = 20_000
+_OLDEST = 8  # manifests that list an object which nobody used again
+_ENOUGH = 0.02  # of what was used: if no more than this is new, a manifest stays
+_PATH = re.compile(r"([0-9])/([0-9a-f]{64})")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_THREADS = 4
+_BATCH, _BATCH_SIZE = 16, 1024 * 1024
+_LOAD_S = 2.0  # after which whoever needs an object asks for it without the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object that was used: its content if it is small; `age` is how many manifests ago."""
+
+    digest: Digest
+    content: bytes = b""
+    age: int = 0
+
+
+def encode(objects: Mapping[bytes, Listed]) -> bytes:
+    """Write objects by action, sorted, as a message that the API has for files by name."""
+    listed = sorted((f"{one.age}/{action.hex()}", one) for action, one in objects.items())
+    named = (OutputFile(path=path, digest=one.digest, contents=one.content) for path, one in listed)
+    return wire.encode(ActionResult(output_files=tuple(named)))
+
+
+def decode(text: bytes) -> dict[bytes, Listed]:
+    """Read a manifest; what cannot be meant is left out.  Raises ValueError for what is none."""
+    return dict(_decode(wire.decode(ActionResult, text)))
+
+
+def renewed(known: Mapping[bytes, Listed], used: Mapping[bytes, Digest]) -> dict[bytes, Listed] | None:
+    """List what a build used beside what others did a while ago; None if that is what is known already."""
+    new = [action for action, digest in used.items() if action not in known or known[action].digest != digest]
+    if len(new) <= _ENOUGH * len(used):
+        return None
+    objects = {action: Listed(digest) for action, digest in used.items()}
+    for action, one in known.items():
+        if action not in used and one.age < _OLDEST:
+            objects[action] = Listed(one.digest, age=one.age + 1)
+    kept = sorted(objects, key=lambda action: (objects[action].age, action))[:_MOST]
+    return {action: objects[action] for action in kept}
+
+
+class Ahead:
+    """Fetches what a manifest lists and this machine does not have; may be used by several threads.
+
+    It begins when the first object is asked for: a build that finds everything here asks no server.
+    What it has digested it adds to `sound`.
+    """
+
+    def __init__(self, store: Store, disk: Disk, manifest: Keyed, sound: set[Digest]) -> None:
+        self.listed: dict[bytes, Listed] = {}
+        self.is_loaded = False
+        self._store = store
+        self._disk = disk
+        self._manifest = manifest
+        self._sound = sound
+        self._lock = threading.Lock()
+        self._left: dict[bytes, Digest] = {}
+        self._coming: dict[bytes, threading.Event] = {}
+        self._tried = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def find(self, action: bytes) -> Digest | None:
+        """Return what the manifest lists for an action once it is on this machine, None if it does not get there."""
+        self._begin()
+        self._tried.wait(_LOAD_S)
+        with self._lock:
+            listed = self.listed.get(action)
+            coming = self._coming.get(action)
+            self._left.pop(action, None)
+        if listed is None:
+            return None
+        if listed.content and not self._disk.has(listed.digest):
+            with contextlib.suppress(OSError, WrongBytesError):
+                self._disk.accept(listed.digest, [listed.content])
+        if coming:
+            coming.wait()
+        return listed.digest if self._store.bring([listed.digest]) else None
+
+    def lists(self, action: bytes, digest: Digest) -> bool:
+        """Tell whether the manifest, as far as it is known, has this object."""
+        listed = self.listed.get(action)
+        return listed is not None and listed.digest == digest
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        with self._lock:
+            self._left.clear()
+
+    def join(self, seconds: float) -> None:
+        """Wait for what has begun, for so long each."""
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._threads:
+                return
+            self._threads = [threading.Thread(target=self._run, daemon=True)]
+        self._threads[0].start()
+
+    def _run(self) -> None:
+        try:
+            self._load()
+        finally:
+            self._tried.set()
+        more = [threading.Thread(target=self._work, daemon=True) for _ in range(_THREADS - 1)]
+        for thread in more:
+            thread.start()
+        self._threads += more
+        self._work()
+
+    def _load(self) -> None:
+        listed: dict[bytes, Listed] = {}
+        with contextlib.suppress(InterruptedWorkError):
+            for text in self._store.texts(self._manifest):  # the server's comes last
+                with contextlib.suppress(ValueError):
+                    listed = decode(text)
+        missing = {
+            action: one.digest for action, one in listed.items() if not one.content and not self._disk.has(one.digest)
+        }
+        with self._lock:
+            self.listed, self._left = listed, missing
+            self.is_loaded = True
+
+    def _work(self) -> None:
+        with contextlib.suppress(InterruptedWorkError):
+            while batch := self._next():
+                digests, came = batch
+                try:
+                    if self._store.bring(digests):
+                        self._sound.update(digests)
+                    else:
+                        for digest in digests:  # one that is gone holds up no other
+                            self._store.bring([digest])
+                finally:
+                    came.set()
+
+    def _next(self) -> tuple[list[Digest], threading.Event] | None:
+        digests: list[Digest] = []
+        came = threading.Event()
+        size = 0
+        with self._lock:
+            while self._left and len(digests) < _BATCH and size < _BATCH_SIZE:
+                action = next(iter(self._left))
+                digest = self._left.pop(action)
+                self._coming[action] = came
+                digests.append(digest)
+                size += digest.size_bytes
+        return (digests, came) if digests else None
+
+
+def _decode(found: ActionResult) -> Iterator[tuple[bytes, Listed]]:
+    for file in found.output_files[:_MOST]:
+        path, digest = _PATH.fullmatch(file.path), file.digest or EMPTY
+        if path and _HASH.fullmatch(digest.hash):
+            yield bytes.fromhex(path[2]), Listed(digest, file.contents, int(path[1]))

@@ -1,0 +1,219 @@
+"""The objects of Go's own build cache, by the action that made them, in the caches of a run.
+
+The go command is given files to read, so an object is the file of its content in the cache on
+this machine, digested before go gets to see it.  Whatever is doubtful is not there, and go makes
+it; what cannot be kept is put aside for this one command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from procession_tasks import files
+from procession_tasks.cache import entry, gomanifest
+from procession_tasks.cache.action import Keyed
+from procession_tasks.cache.disk import Disk
+from procession_tasks.cache.gomanifest import SMALL, Ahead, Listed
+from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest, OutputFile, digest_of
+from procession_tasks.cache.remote import Blob, WrongBytesError
+from procession_tasks.cache.store import Store
+
+_OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """What an action made, and the file that holds it."""
+
+    digest: Digest
+    path: Path
+
+
+@dataclass(slots=True)
+class Counts:
+    """What go asked for and where it was; `puts` are objects that nobody had, `bytes` what they hold."""
+
+    disk: int = 0
+    remote: int = 0
+    misses: int = 0
+    puts: int = 0
+    bytes: int = 0
+
+
+def keyed(action: bytes, salt: str, kind: str = "gocacheprog-v1") -> Keyed:
+    """Turn an ActionID of Go's, or something else of a kind, into an action of ours."""
+    text = b"\0".join((kind.encode(), salt.encode(), action))
+    return Keyed(f"{kind}:{action.hex()[:12]}", digest_of(text), (_OUTPUT,), {})
+
+
+class Objects:
+    """Go's objects; may be used by several threads.
+
+    `here` is the cache on this machine alone, `everywhere` the same with a server.  `scratch` is a
+    folder of this command alone.  `context` tells builds apart that use other objects.
+    """
+
+    def __init__(
+        self, disk: Disk, here: Store, everywhere: Store | None, salt: str, context: str, scratch: Path
+    ) -> None:
+        self.counts = Counts()
+        self._disk = disk
+        self._here = here
+        self._everywhere = everywhere
+        self._salt = salt
+        self._scratch = scratch
+        self._lock = threading.Lock()
+        self._sound: set[Digest] = set()  # contents that this process has digested
+        self._aside: dict[bytes, Object] = {}
+        self._missed: set[bytes] = set()
+        self._used: dict[bytes, Digest] = {}
+        self._manifest = keyed(context.encode(), salt, "gocacheprog-manifest-v1")
+        self._ahead = Ahead(everywhere, disk, self._manifest, self._sound) if everywhere else None
+
+    def near(self, action: bytes) -> Object | None:
+        """Find an object on this machine."""
+        if aside := self._aside.get(action):
+            return aside
+        found = self._take(self._here, keyed(action, self._salt))
+        if found:
+            self._note(action, found)
+            self.counts.disk += 1
+        return found
+
+    def far(self, action: bytes) -> Object | None:
+        """Find an object that is not on this machine on a server; it is then on this machine, too."""
+        if self._is_never_put(action):
+            with self._lock:
+                self.counts.misses += 1
+            return None
+        asked = keyed(action, self._salt)
+        found = (self._listed(action, asked) or self._take(self._everywhere, asked)) if self._everywhere else None
+        if found:
+            self._note(action, found)
+        with self._lock:
+            self.counts.remote += found is not None
+            self.counts.misses += found is None
+            if found is None:
+                self._missed.add(action)
+        return found
+
+    def put(self, action: bytes, output: bytes, content: bytes) -> Path:
+        """Keep an object, `output` being its SHA-256; return its file, which is not there if none can be written."""
+        asked, digest = keyed(action, self._salt), Digest(output.hex(), len(content))
+        with contextlib.suppress(WrongBytesError, OSError):  # a damaged one is gone now
+            if self._disk.has(digest):
+                self._verify(digest)
+        if not self._is_kept(asked, digest):
+            is_shared = self._is_shared(action, digest)
+            store = self._here if is_shared or self._everywhere is None else self._everywhere
+            store.keep(asked, _result(digest), {digest: Blob(digest, content)}, 0.0)
+            with self._lock:
+                self.counts.puts += not is_shared
+                self.counts.bytes += 0 if is_shared else digest.size_bytes
+        self._missed.discard(action)
+        made = Object(digest, self._disk.path(digest))
+        if not self._disk.has(digest) or not made.path.exists():
+            return self._put_aside(action, digest, content)
+        self._sound.add(digest)
+        self._note(action, made)
+        return made.path
+
+    def end(self, *, share: bool) -> None:
+        """Note what go asked for in vain; if `share`, list what it used for other machines."""
+        with contextlib.suppress(OSError):
+            for action in self._missed:
+                never = self._never_put(action)
+                self._disk.put_result(never.key, entry.bound(ActionResult(exit_code=1), never.key))
+        if self._ahead is None or self._everywhere is None:
+            return
+        objects = gomanifest.renewed(self._ahead.listed, self._used) if share and self._ahead.is_loaded else None
+        if objects:
+            text = gomanifest.encode({action: self._with_content(one) for action, one in objects.items()})
+            digest = digest_of(text)
+            self._everywhere.keep(self._manifest, _result(digest), {digest: Blob(digest, text)}, 0.0)
+
+    def stop(self) -> None:
+        """Fetch nothing more ahead."""
+        if self._ahead:
+            self._ahead.stop()
+
+    def join(self, seconds: float) -> None:
+        """Wait for threads that have been asked to stop."""
+        if self._ahead:
+            self._ahead.join(seconds)
+
+    def _take(self, store: Store, asked: Keyed) -> Object | None:
+        used: list[Digest] = []
+
+        def use(result: ActionResult, _: Disk) -> None:
+            digest = result.output_files[0].digest or EMPTY
+            self._verify(digest)
+            used.append(digest)
+
+        found = store.take(asked, use)
+        return Object(used[-1], self._disk.path(used[-1])) if found else None
+
+    def _listed(self, action: bytes, asked: Keyed) -> Object | None:
+        """Find an object by the manifest, and keep it as if its own entry had been asked for."""
+        digest = self._ahead.find(action) if self._ahead else None
+        if digest is None:
+            return None
+        try:
+            self._verify(digest)
+            self._disk.put_result(asked.key, entry.bound(_result(digest), asked.key))
+        except (WrongBytesError, OSError):
+            return None
+        return Object(digest, self._disk.path(digest))
+
+    def _verify(self, digest: Digest) -> None:
+        """Digest a content that this process has not yet; raises WrongBytesError, and OSError for the empty one."""
+        if digest == EMPTY and not self._disk.path(EMPTY).exists():
+            self._disk.accept(EMPTY, ())
+        if digest not in self._sound:
+            for _ in self._disk.chunks(digest):
+                pass
+            self._sound.add(digest)
+
+    def _is_kept(self, asked: Keyed, digest: Digest) -> bool:
+        kept = self._disk.result(asked.key) if self._disk.has(digest) else None
+        return (
+            kept is not None and entry.is_bound(kept, asked.key) and kept.output_files == _result(digest).output_files
+        )
+
+    def _is_shared(self, action: bytes, digest: Digest) -> bool:
+        """Tell whether a server has this object for all that we know: go puts what linking said without asking."""
+        return self._ahead is not None and action not in self._missed and self._ahead.lists(action, digest)
+
+    def _never_put(self, action: bytes) -> Keyed:
+        """Key the note that go did not put what it had asked for: programs it links anew whenever they are needed."""
+        return keyed(action, self._salt, "gocacheprog-never-v1")
+
+    def _is_never_put(self, action: bytes) -> bool:
+        return self._disk.result(self._never_put(action).key) is not None
+
+    def _note(self, action: bytes, found: Object) -> None:
+        with self._lock:
+            self._used[action] = found.digest
+
+    def _put_aside(self, action: bytes, digest: Digest, content: bytes) -> Path:
+        """Keep an object for this command alone; go need not find it again."""
+        path = self._scratch / digest.hash
+        with contextlib.suppress(OSError):
+            if digest_of(content) == digest:
+                files.write(path, content)
+                self._aside[action] = Object(digest, path)
+        return path
+
+    def _with_content(self, listed: Listed) -> Listed:
+        if listed.age or not 0 < listed.digest.size_bytes <= SMALL:
+            return listed
+        with contextlib.suppress(WrongBytesError):
+            return Listed(listed.digest, self._disk.read(listed.digest), listed.age)
+        return listed
+
+
+def _result(digest: Digest) -> ActionResult:
+    return ActionResult(output_files=(OutputFile(_OUTPUT, digest),))
