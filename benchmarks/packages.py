@@ -17,9 +17,9 @@ from benchmarks.measure import Case, Command, Launcher, rounds
 from benchmarks.rivals import Rival, rivals
 from procession_tasks.debian.lock import FILE, parse_pins
 from procession_tasks.debian.pin import Pin
-from procession_tasks.xdg import cache_folder
 from procession_tasks.platform import host
 from procession_tasks.rootfs.tree import Entry, parse
+from procession_tasks.xdg import cache_folder
 
 WARM, COLD = "procession", "procession, cold"
 EDITED, IDLE = "procession, a file edited", "procession, nothing to do"
