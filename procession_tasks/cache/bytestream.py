@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from procession_tasks.cache.reapi import Digest, ReadResponse, WriteRequest
+from procession_tasks.cache.reapi import Digest
 from procession_tasks.cache.remote import Blob, RemoteError, WrongBytesError
+from procession_tasks.cache.services import ReadResponse, WriteRequest
 
 _PIECE = 1024 * 1024
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from procession_tasks.cache.reapi import SHA256, SemVer, ServerCapabilities
 from procession_tasks.cache.remote import RemoteError
+from procession_tasks.cache.services import SHA256, SemVer, ServerCapabilities
 
 _API = 2  # the major version of the Remote Execution API that is spoken here
 # DigestFunction.Value

@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 
 from procession_tasks import interruption
-from procession_tasks.cache import capabilities, reapi, wire
+from procession_tasks.cache import capabilities, services, wire
 from procession_tasks.cache.action import Keyed
 from procession_tasks.cache.grpc_cache import GrpcCache
-from procession_tasks.cache.reapi import PACKAGE, ActionResult, Digest, ExecuteResponse, Operation
+from procession_tasks.cache.reapi import PACKAGE, ActionResult, Digest
 from procession_tasks.cache.remote import Blob, RemoteError
+from procession_tasks.cache.services import ExecuteResponse, Operation
 from procession_tasks.cache.settings import Endpoint
 from procession_tasks.cache.status import StatusError, code_name, failure
 
@@ -105,11 +106,11 @@ class Engine:
 
     def _operations(self, key: Digest, operation: str) -> Iterator[Operation]:
         """Follow a new execution, or one that has begun, for as long as the engine tells of it."""
-        request: reapi.ExecuteRequest | reapi.WaitExecutionRequest
+        request: services.ExecuteRequest | services.WaitExecutionRequest
         if operation:
-            method, request = "WaitExecution", reapi.WaitExecutionRequest(operation)
+            method, request = "WaitExecution", services.WaitExecutionRequest(operation)
         else:
-            method, request = "Execute", reapi.ExecuteRequest(self.cache.instance, action_digest=key)
+            method, request = "Execute", services.ExecuteRequest(self.cache.instance, action_digest=key)
         channel = self.cache.channel
         with channel.listen(f"{_EXECUTION}/{method}", request, Operation, most=self._longest_s) as told:
             yield from told

@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Collection, Iterable
 
 from procession_tasks import interruption
-from procession_tasks.cache import bytestream, capabilities, reapi
+from procession_tasks.cache import bytestream, capabilities, services
 from procession_tasks.cache.channel import Channel
-from procession_tasks.cache.reapi import EMPTY, PACKAGE, ActionResult, Digest, ServerCapabilities
+from procession_tasks.cache.reapi import EMPTY, PACKAGE, ActionResult, Digest
 from procession_tasks.cache.remote import (
     STALL_TIMEOUT_S,
     Accept,
@@ -22,6 +22,7 @@ from procession_tasks.cache.remote import (
     WrongBytesError,
     patience,
 )
+from procession_tasks.cache.services import ServerCapabilities
 from procession_tasks.cache.settings import Endpoint
 from procession_tasks.cache.status import StatusError, code_name, failure
 
@@ -51,7 +52,7 @@ class GrpcCache:
     def capabilities(self) -> ServerCapabilities:
         """Return what the server can do, which is enough for a cache; it is asked once."""
         if self._capabilities is None:
-            request = reapi.GetCapabilitiesRequest(self.instance)
+            request = services.GetCapabilitiesRequest(self.instance)
             try:
                 found = self.channel.ask(f"{PACKAGE}.Capabilities/GetCapabilities", request, ServerCapabilities)
             except StatusError as error:
@@ -63,7 +64,7 @@ class GrpcCache:
     def result(self, key: Digest) -> ActionResult | None:
         """Return what is stored under an action's digest, None when that is nothing."""
         self.capabilities()
-        request = reapi.GetActionResultRequest(self.instance, key)
+        request = services.GetActionResultRequest(self.instance, key)
         try:
             return self.channel.ask(f"{_RESULTS}/GetActionResult", request, ActionResult)
         except StatusError as error:
@@ -75,7 +76,7 @@ class GrpcCache:
         """Store a result, whose blobs are all there."""
         if not capabilities.takes_results(self.capabilities()):
             raise RemoteError("takes no results from clients", lasts=True)
-        request = reapi.UpdateActionResultRequest(self.instance, key, result)
+        request = services.UpdateActionResultRequest(self.instance, key, result)
         self.channel.ask(f"{_RESULTS}/UpdateActionResult", request, ActionResult)
 
     def fetch(self, digests: Collection[Digest], accept: Accept) -> None:
@@ -109,9 +110,9 @@ class GrpcCache:
         missing: set[Digest] = set()
         for start in range(0, len(wanted), _ASKED_AT_ONCE):
             asked = tuple(wanted[start : start + _ASKED_AT_ONCE])
-            request = reapi.FindMissingBlobsRequest(self.instance, asked)
+            request = services.FindMissingBlobsRequest(self.instance, asked)
             seconds = patience(len(asked) * _ABOUT)
-            answer = self.channel.ask(f"{_BLOBS}/FindMissingBlobs", request, reapi.FindMissingBlobsResponse, seconds)
+            answer = self.channel.ask(f"{_BLOBS}/FindMissingBlobs", request, services.FindMissingBlobsResponse, seconds)
             missing.update(answer.missing_blob_digests)
         return missing.intersection(wanted)
 
@@ -153,9 +154,9 @@ class GrpcCache:
         return [*large, *small]
 
     def _read_batch(self, batch: list[Digest], accept: Accept) -> None:
-        request = reapi.BatchReadBlobsRequest(self.instance, tuple(batch))
+        request = services.BatchReadBlobsRequest(self.instance, tuple(batch))
         seconds = patience(_size(batch))
-        answer = self.channel.ask(f"{_BLOBS}/BatchReadBlobs", request, reapi.BatchReadBlobsResponse, seconds)
+        answer = self.channel.ask(f"{_BLOBS}/BatchReadBlobs", request, services.BatchReadBlobsResponse, seconds)
         waiting = set(batch)
         for blob in answer.responses:
             if blob.digest not in waiting:
@@ -167,9 +168,9 @@ class GrpcCache:
             raise _gone(digest)
 
     def _read(self, digest: Digest, accept: Accept) -> None:
-        request = reapi.ReadRequest(self._resource(f"blobs/{digest.hash}/{digest.size_bytes}"))
+        request = services.ReadRequest(self._resource(f"blobs/{digest.hash}/{digest.size_bytes}"))
         listening = self.channel.listen(
-            f"{_STREAMS}/Read", request, reapi.ReadResponse, most=patience(digest.size_bytes), stall=STALL_TIMEOUT_S
+            f"{_STREAMS}/Read", request, services.ReadResponse, most=patience(digest.size_bytes), stall=STALL_TIMEOUT_S
         )
         try:
             with listening as pieces:
@@ -178,10 +179,10 @@ class GrpcCache:
             raise _gone(digest) if error.code == "NOT_FOUND" else error from None
 
     def _write_batch(self, batch: list[Blob]) -> None:
-        requests = tuple(reapi.UpdateBlob(blob.digest, blob.read()) for blob in batch)
-        request = reapi.BatchUpdateBlobsRequest(self.instance, requests)
+        requests = tuple(services.UpdateBlob(blob.digest, blob.read()) for blob in batch)
+        request = services.BatchUpdateBlobsRequest(self.instance, requests)
         seconds = patience(_size(blob.digest for blob in batch))
-        answer = self.channel.ask(f"{_BLOBS}/BatchUpdateBlobs", request, reapi.BatchUpdateBlobsResponse, seconds)
+        answer = self.channel.ask(f"{_BLOBS}/BatchUpdateBlobs", request, services.BatchUpdateBlobsResponse, seconds)
         waiting = {blob.digest for blob in batch}
         for blob in answer.responses:
             if blob.status is not None and blob.status.code:
@@ -195,7 +196,7 @@ class GrpcCache:
         name = self._resource(f"uploads/{uuid.uuid4()}/blobs/{blob.digest.hash}/{size}")
         requests = bytestream.pieces_of(name, blob)
         try:
-            answer = self.channel.tell(f"{_STREAMS}/Write", requests, reapi.WriteResponse, most=patience(size))
+            answer = self.channel.tell(f"{_STREAMS}/Write", requests, services.WriteResponse, most=patience(size))
         except StatusError as error:
             raise _not_kept(error) from None
         if answer.committed_size != size:
@@ -214,7 +215,7 @@ def _size(digests: Iterable[Digest]) -> int:
     return sum(digest.size_bytes for digest in digests)
 
 
-def _check_read(digest: Digest, status: reapi.Status | None) -> None:
+def _check_read(digest: Digest, status: services.Status | None) -> None:
     if status is not None and status.code:
         code = code_name(status.code)
         raise _gone(digest) if code == "NOT_FOUND" else failure(code)

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from procession_tasks import interruption
-from procession_tasks.cache import bytestream, capabilities, reapi
+from procession_tasks.cache import bytestream, capabilities, services
 from procession_tasks.cache.grpc_cache import GrpcCache
-from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest, OutputFile, ServerCapabilities, digest_of
+from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest, OutputFile, digest_of
 from procession_tasks.cache.remote import Blob, GoneError, RemoteError, WrongBytesError
+from procession_tasks.cache.services import ServerCapabilities
 from procession_tasks.cache.settings import Access, Endpoint
 from procession_tasks.cache.status import StatusError, code_name, failure
 from procession_tasks.errors import BuildError
@@ -201,7 +202,7 @@ def test_a_file_that_went_or_shrank_is_not_sent(size: int, casd: Any, opened: An
 
 
 def test_a_server_that_never_stops_is_stopped() -> None:
-    endless = (reapi.ReadResponse(bytes(1000)) for _ in itertools.count())
+    endless = (services.ReadResponse(bytes(1000)) for _ in itertools.count())
 
     with pytest.raises(WrongBytesError, match="is longer than it is said to be"):
         list(bytestream.contents(Digest("0" * 64, 2500), endless))
@@ -330,12 +331,12 @@ def test_without_grpcio_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPat
 
 def server(**changes: Any) -> ServerCapabilities:
     good = {
-        "cache_capabilities": reapi.CacheCapabilities(
-            (reapi.SHA256,), reapi.ActionCacheUpdateCapabilities(update_enabled=True)
+        "cache_capabilities": services.CacheCapabilities(
+            (services.SHA256,), services.ActionCacheUpdateCapabilities(update_enabled=True)
         ),
-        "execution_capabilities": reapi.ExecutionCapabilities(reapi.SHA256, exec_enabled=True),
-        "low_api_version": reapi.SemVer(2, 0),
-        "high_api_version": reapi.SemVer(2, 3),
+        "execution_capabilities": services.ExecutionCapabilities(services.SHA256, exec_enabled=True),
+        "low_api_version": services.SemVer(2, 0),
+        "high_api_version": services.SemVer(2, 3),
     }
     return ServerCapabilities(**(good | changes))
 
@@ -344,13 +345,13 @@ def server(**changes: Any) -> ServerCapabilities:
     ("changes", "message"),
     [
         ({"cache_capabilities": None}, "is no cache"),
-        ({"cache_capabilities": reapi.CacheCapabilities((2, 9, 77))}, "must know digests by SHA256, got SHA1, BLAKE3, number 77"),
-        ({"cache_capabilities": reapi.CacheCapabilities()}, "must know digests by SHA256, got none"),
-        ({"low_api_version": reapi.SemVer(3, 0), "high_api_version": reapi.SemVer(3, 4)}, "must speak version 2 of the API, got 3.0 to 3.4"),
-        ({"high_api_version": reapi.SemVer(1, 9), "low_api_version": reapi.SemVer(1)}, "must speak version 2 of the API, got 1.0 to 1.9"),
+        ({"cache_capabilities": services.CacheCapabilities((2, 9, 77))}, "must know digests by SHA256, got SHA1, BLAKE3, number 77"),
+        ({"cache_capabilities": services.CacheCapabilities()}, "must know digests by SHA256, got none"),
+        ({"low_api_version": services.SemVer(3, 0), "high_api_version": services.SemVer(3, 4)}, "must speak version 2 of the API, got 3.0 to 3.4"),
+        ({"high_api_version": services.SemVer(1, 9), "low_api_version": services.SemVer(1)}, "must speak version 2 of the API, got 1.0 to 1.9"),
         ({"execution_capabilities": None}, "executes nothing"),
-        ({"execution_capabilities": reapi.ExecutionCapabilities(reapi.SHA256)}, "executes nothing"),
-        ({"execution_capabilities": reapi.ExecutionCapabilities(2, exec_enabled=True)}, "must know digests by SHA256, got SHA1"),
+        ({"execution_capabilities": services.ExecutionCapabilities(services.SHA256)}, "executes nothing"),
+        ({"execution_capabilities": services.ExecutionCapabilities(2, exec_enabled=True)}, "must know digests by SHA256, got SHA1"),
     ],
 )  # fmt: skip
 def test_a_server_that_cannot_do_what_we_need_is_told_what_is_missing(changes: dict[str, Any], message: str) -> None:
@@ -364,9 +365,9 @@ def test_a_server_that_cannot_do_what_we_need_is_told_what_is_missing(changes: d
     "changes",
     [
         {},
-        {"low_api_version": reapi.SemVer(3), "high_api_version": reapi.SemVer(3), "deprecated_api_version": reapi.SemVer(2)},
+        {"low_api_version": services.SemVer(3), "high_api_version": services.SemVer(3), "deprecated_api_version": services.SemVer(2)},
         {"low_api_version": None, "high_api_version": None},
-        {"execution_capabilities": reapi.ExecutionCapabilities(2, exec_enabled=True, digest_functions=(2, reapi.SHA256))},
+        {"execution_capabilities": services.ExecutionCapabilities(2, exec_enabled=True, digest_functions=(2, services.SHA256))},
     ],
 )  # fmt: skip
 def test_a_server_that_can_is_taken(changes: dict[str, Any]) -> None:
@@ -375,14 +376,14 @@ def test_a_server_that_can_is_taken(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("named", "limit"), [(0, 4 * MIB), (-1, 4 * MIB), (64 * MIB, 4 * MIB), (MIB, MIB), (10, 0)])
 def test_a_batch_is_never_larger_than_a_message(named: int, limit: int) -> None:
-    cache = reapi.CacheCapabilities((reapi.SHA256,), max_batch_total_size_bytes=named)
+    cache = services.CacheCapabilities((services.SHA256,), max_batch_total_size_bytes=named)
     most = capabilities.batch_limit(server(cache_capabilities=cache))
     assert max(0, limit - 128 * 1024) <= most <= limit
 
 
 def test_a_server_that_takes_few_bytes_at_once_gets_streams(casd: Any, opened: Any) -> None:
     cache, kept = opened(casd().url), Kept()
-    little = reapi.CacheCapabilities((reapi.SHA256,), max_batch_total_size_bytes=66 * 1024)
+    little = services.CacheCapabilities((services.SHA256,), max_batch_total_size_bytes=66 * 1024)
     cache._capabilities = server(cache_capabilities=little)
     blobs = [blob(noise(size)) for size in (1, 1000, 5000, 5001)]
 
@@ -394,7 +395,7 @@ def test_a_server_that_takes_few_bytes_at_once_gets_streams(casd: Any, opened: A
 
 def test_a_server_that_takes_no_results_is_not_sent_any(casd: Any, opened: Any) -> None:
     cache = opened(casd().url)
-    cache._capabilities = server(cache_capabilities=reapi.CacheCapabilities((reapi.SHA256,)))
+    cache._capabilities = server(cache_capabilities=services.CacheCapabilities((services.SHA256,)))
 
     with pytest.raises(RemoteError, match="takes no results from clients") as raised:
         cache.put_result(KEY, ActionResult())

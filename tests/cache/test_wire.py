@@ -10,11 +10,17 @@ from typing import Any
 
 import pytest
 
-from procession_tasks.cache import reapi, wire
-from procession_tasks.cache.reapi import ActionResult, Digest, Directory, FileNode, ServerCapabilities
+from procession_tasks.cache import reapi, services, wire
+from procession_tasks.cache.reapi import ActionResult, Digest, Directory, FileNode
+from procession_tasks.cache.services import ServerCapabilities
 
 REMOTE_EXECUTION = "buildstream._protos.build.bazel.remote.execution.v2.remote_execution_pb2"
-MESSAGES = [kind for kind in vars(reapi).values() if dataclasses.is_dataclass(kind) and isinstance(kind, type)]
+MESSAGES = [
+    kind
+    for module in (reapi, services)
+    for kind in vars(module).values()
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type)
+]
 
 
 def random_message(kind: type[Any], chance: random.Random) -> Any:
@@ -37,7 +43,7 @@ def random_message(kind: type[Any], chance: random.Random) -> Any:
         if chance.random() < 0.75:
             many = tuple(value(field) for _ in range(chance.choice([0, 1, 3])))
             values[one.name] = many if field.is_repeated else value(field)
-    if kind is reapi.Operation and values.get("response"):
+    if kind is services.Operation and values.get("response"):
         values["error"] = None  # one of the two, never both
     return kind(**values)
 
@@ -98,9 +104,9 @@ def test_a_negative_number_takes_ten_bytes_and_comes_back() -> None:
 
 
 def test_numbers_are_read_packed_and_one_by_one() -> None:
-    packed = wire.encode(reapi.CacheCapabilities(digest_functions=(1, 2, 300)))
+    packed = wire.encode(services.CacheCapabilities(digest_functions=(1, 2, 300)))
     single = b"".join(b"\x08" + number for number in (b"\x01", b"\x02", b"\xac\x02"))
-    assert wire.decode(reapi.CacheCapabilities, packed) == wire.decode(reapi.CacheCapabilities, single)
+    assert wire.decode(services.CacheCapabilities, packed) == wire.decode(services.CacheCapabilities, single)
 
 
 def test_fields_that_are_not_known_are_passed_over() -> None:
