@@ -60,7 +60,12 @@ def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[st
 
 
 def _asked(plan: ProgramPlan, caches: Caching, session: Session) -> Asked | None:
-    """Look a program up by its list of inputs and all that the list names."""
+    """Look a program up by its list of inputs and all that the list names; None for one that has others.
+
+    With cgo these are the headers and libraries of a machine, which another machine has not.
+    """
+    if plan.program.mode.cc:
+        return None
     listing = plan.compile.inputs[0]
     try:
         named = sources((session.root / listing).read_bytes())

@@ -282,6 +282,21 @@ def test_what_go_compiled_elsewhere_is_not_compiled_again(
     assert sum(objects) < 1_000_000  # what `go list` notes, and no package
 
 
+def test_a_program_with_cgo_is_compiled_on_every_machine(clone: Callable[..., Any]) -> None:
+    """The headers and libraries of the system go into it, and into no key."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    a = clone(services=("api",))
+    b = clone(services=("api",), PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    for workspace in (a, b):
+        workspace.edit("deploy/aci/api/image.yaml", "  binary: /bin/api", "  binary: /bin/api\n  cgo: true")
+        workspace.edit("deploy/aci/api/image.yaml", "[linux/amd64, linux/arm64]", "[linux/amd64]")
+    a.build()
+    built = b.build()
+    assert "go-compile:api" in built.ran
+    assert {"pack-aci:api", "pack-oci:api"} <= from_caches(built.out).keys()
+
+
 def test_go_s_own_cache_can_be_left_alone(clone: Callable[..., Any], nginx: Callable[..., Any], tmp_path: Path) -> None:
     server = nginx()
     workspace = clone(services=("api",), PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on")
