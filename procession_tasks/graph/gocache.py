@@ -34,6 +34,8 @@ def run_go_build(mode: Mode, command: Sequence[str], scratch: Path, session: Ses
 
 def _helper(mode: Mode, scratch: Path, caches: Caching, session: Session) -> dict[str, str]:
     """Return what tells go to use the helper; nothing where it is of no use, or somebody else's is set."""
+    if mode.cc:
+        return {}  # Go does not know the headers of a machine either
     if not caches.settings.go or not caches.store.is_answering or session.environment.get("GOCACHEPROG"):
         return {}
     value = cacheprog(sys.executable, session.root, context(mode), scratch, scratch / _STATISTICS)
