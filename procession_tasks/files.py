@@ -52,6 +52,16 @@ def write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def on_disk(text: str) -> str:
+    """Spell a name for the system: its bytes are UTF-8 whatever the locale says of file names."""
+    return text if text.isascii() else os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
+def from_disk(name: str) -> str:
+    """Undo `on_disk`: read a name that the system gave as UTF-8."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a whole file under its final name, or not at all."""
     with atomic(path) as stream:

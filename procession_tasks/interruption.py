@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -27,15 +28,18 @@ def check() -> None:
         raise InterruptedWorkError
 
 
-def few_at_once(do: Callable[[T], object], items: Iterable[T], most: int = 1) -> None:
+def few_at_once(do: Callable[[T], object], items: Iterable[T], most: int = 1, longest_s: float | None = None) -> None:
     """Do something that may hang with all items, in at most so many threads, and wait for it.
 
     Who asked to stop waits no more, and what hangs ends with the process.  After a failure nothing
-    new begins; the first is raised when all that had begun has ended.
+    new begins; the first is raised when all that had begun has ended.  Raises TimeoutError when not
+    all has ended after `longest_s`.
     """
+    end = None if longest_s is None else time.monotonic() + longest_s
     waiting = list(items)
     given = iter(waiting)
     raised: list[BaseException] = []
+    given_up = threading.Event()
 
     def work() -> None:
         for item in given:  # each is given to one thread: a list's iterator is atomic
@@ -43,7 +47,7 @@ def few_at_once(do: Callable[[T], object], items: Iterable[T], most: int = 1) ->
                 do(item)
             except BaseException as error:  # noqa: BLE001  # raised again by who waits
                 raised.append(error)
-            if raised:
+            if raised or given_up.is_set():
                 return
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(waiting)))]
@@ -52,6 +56,9 @@ def few_at_once(do: Callable[[T], object], items: Iterable[T], most: int = 1) ->
     for thread in threads:
         while thread.is_alive():
             check()
+            if end is not None and time.monotonic() > end:
+                given_up.set()
+                raise TimeoutError
             thread.join(_LOOK_S)
     if raised:
         raise raised[0]

@@ -187,7 +187,7 @@ class States:
         started = time.time_ns()
         self._stamps[name] = key
         digest = digest_of()
-        if _settled(key, started):
+        if settled(key, started):
             self._known[name] = (key, digest)
             self._changed = True
         else:
@@ -201,7 +201,7 @@ class States:
         with contextlib.suppress(OSError):
             stat = os.stat(path)
             key = _key(stat)
-            if _settled(key, time.time_ns()):
+            if settled(key, time.time_ns()):
                 self._known[name] = (key, _names_digest(path) if name.endswith("/") else files.xxh3(path))
                 self._changed = True
 
@@ -239,7 +239,8 @@ def _key(stat: os.stat_result) -> Key:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def _settled(key: Key, now: int) -> bool:
+def settled(key: Key, now: int) -> bool:
+    """Tell whether a file with this key had last changed well before a moment: later changes would show."""
     ctime = key[2]
     tick = _COARSE_NS if ctime % 1_000_000_000 == 0 else _TICK_NS
     return ctime + tick < now

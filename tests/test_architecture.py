@@ -12,7 +12,20 @@ import procession_tasks
 
 PACKAGE = Path(procession_tasks.__file__).parent
 LAYERS = ("graph", "run", "publish", "cache", "image", "rootfs", "golang", "debian", "definition")
-LEAVES = ("step", "notice", "xdg", "web", "states", "kept", "files", "process", "interruption", "errors", "platform")
+LEAVES = (
+    "step",
+    "once",
+    "notice",
+    "xdg",
+    "web",
+    "states",
+    "kept",
+    "files",
+    "process",
+    "interruption",
+    "errors",
+    "platform",
+)
 LONGEST = 60
 
 MODULES = {

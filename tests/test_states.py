@@ -156,7 +156,7 @@ def test_a_clock_set_back_is_not_trusted(root: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("now", "trusted"), [(1, False), (states_module._COARSE_NS, False), (2_000_000_001, True)])
 def test_whole_seconds_are_taken_for_a_coarse_clock(now: int, *, trusted: bool) -> None:
     ctime = 1_700_000_000 * 1_000_000_000
-    assert states_module._settled((1, 1, ctime, 1), ctime + now) == trusted
+    assert states_module.settled((1, 1, ctime, 1), ctime + now) == trusted
 
 
 def test_saving_settles_what_was_racy_when_it_was_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,16 +7,25 @@ import os
 import stat as stat_bits
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from procession_tasks import files
 from procession_tasks.cache.merkle import File, Folder, Link, Node
 from procession_tasks.cache.reapi import Digest
+from procession_tasks.states import Key, settled
 
 _CHUNK = 256 * 1024
-_TICK_NS = 20_000_000  # two ticks of a 100 Hz kernel, as `states` has it
 
-# size, mtime_ns, ctime_ns, inode
-_Key = tuple[int, int, int, int]
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A file as it was read: where, what `stat` said, what it held, and whether a change would show."""
+
+    place: str
+    key: Key
+    file: File
+    is_settled: bool
 
 
 class Contents:
@@ -24,7 +33,7 @@ class Contents:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._known: dict[str, tuple[_Key, File, bool]] = {}
+        self._known: dict[str, _Known] = {}
 
     def nodes(self, paths: Iterable[str]) -> dict[str, Node]:
         """Say what is at paths and, for folders, below them; what is not there is left out.
@@ -44,61 +53,63 @@ class Contents:
         """
         for path, node in nodes.items():
             if isinstance(node, File) and path in self._known:
-                key, file, is_settled = self._known[path]
+                known = self._known[path]
                 try:
-                    if _key(os.stat(self._root / path)) != key:
+                    if _key(os.stat(known.place)) != known.key:
                         return False
-                    if not is_settled and self._digest(path).digest != file.digest:
+                    if not known.is_settled and _digest(known.place).digest != node.digest:
                         return False
                 except OSError:
                     return False
         return True
 
     def _at(self, path: str) -> Iterator[tuple[str, Node]]:
+        place = os.fspath(self._root / path)
         try:
-            stat = os.stat(self._root / path)
+            stat = os.stat(place)
         except (FileNotFoundError, NotADirectoryError):
             return
         if stat_bits.S_ISDIR(stat.st_mode):
             yield path, Folder()
-            yield from self._below(path)
+            yield from self._below(path, place)
         else:
-            yield path, self._file(path, stat)
+            yield path, self._file(path, place, stat)
 
-    def _below(self, folder: str) -> Iterator[tuple[str, Node]]:
-        with os.scandir(self._root / folder) as scan:
+    def _below(self, folder: str, place: str) -> Iterator[tuple[str, Node]]:
+        with os.scandir(place) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
         for entry in entries:
-            path = f"{folder}/{entry.name}"
+            path = f"{folder}/{files.from_disk(entry.name)}"
             if entry.is_symlink():
-                yield path, Link(os.readlink(entry.path))
+                yield path, Link(files.from_disk(os.readlink(entry.path)))
             elif entry.is_dir():
                 yield path, Folder()
-                yield from self._below(path)
+                yield from self._below(path, f"{place}/{entry.name}")
             else:
-                yield path, self._file(path, entry.stat())
+                yield path, self._file(path, f"{place}/{entry.name}", entry.stat())
 
-    def _file(self, path: str, stat: os.stat_result) -> File:
+    def _file(self, path: str, place: str, stat: os.stat_result) -> File:
         known = self._known.get(path)
-        if known is not None and known[0] == _key(stat):
-            return known[1]
+        if known is not None and known.key == _key(stat) and known.is_settled:
+            return known.file
         started = time.time_ns()
-        file = self._digest(path)
-        self._known[path] = (_key(stat), file, stat.st_ctime_ns + _TICK_NS < started)
+        file = _digest(place)
+        self._known[path] = _Known(place, _key(stat), file, settled(_key(stat), started))
         return file
 
-    def _digest(self, path: str) -> File:
-        descriptor = os.open(self._root / path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            hasher, size = hashlib.sha256(), 0
-            while chunk := os.read(descriptor, _CHUNK):
-                hasher.update(chunk)
-                size += len(chunk)
-        finally:
-            os.close(descriptor)
-        return File(Digest(hasher.hexdigest(), size), bool(mode & 0o100))
+
+def _digest(place: str) -> File:
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        hasher, size = hashlib.sha256(), 0
+        while chunk := os.read(descriptor, _CHUNK):
+            hasher.update(chunk)
+            size += len(chunk)
+    finally:
+        os.close(descriptor)
+    return File(Digest(hasher.hexdigest(), size), bool(mode & 0o100))
 
 
-def _key(stat: os.stat_result) -> _Key:
+def _key(stat: os.stat_result) -> Key:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino

@@ -22,6 +22,7 @@ from procession_tasks.cache.reapi import (
 )
 
 _KEY_TYPE = f"{TYPES}{PACKAGE}.Digest"
+_MADE_HERE = "type.googleapis.com/procession.cache.v1.MadeHere"
 _NANOS = 1_000_000_000
 
 
@@ -37,6 +38,23 @@ def bound(result: ActionResult, key: Digest, seconds: float = 0.0) -> ActionResu
 def is_bound(result: ActionResult, key: Digest) -> bool:
     """Tell whether a result says that it is of this action."""
     return wire.encode(key) in attached(result, _KEY_TYPE)
+
+
+def marked(result: ActionResult) -> ActionResult:
+    """Note on this machine's copy of a result that it was made here, whoever else vouches for it."""
+    return attach(result, _MADE_HERE, b"")
+
+
+def unmarked(result: ActionResult) -> ActionResult:
+    """Take away a note that came from elsewhere."""
+    metadata = result.execution_metadata or ExecutedActionMetadata()
+    rest = tuple(one for one in metadata.auxiliary_metadata if one.type_url != _MADE_HERE)
+    return dataclasses.replace(result, execution_metadata=dataclasses.replace(metadata, auxiliary_metadata=rest))
+
+
+def is_marked(result: ActionResult) -> bool:
+    """Tell whether a result of this machine's cache was made here."""
+    return bool(attached(result, _MADE_HERE))
 
 
 def keys(result: ActionResult) -> set[str]:

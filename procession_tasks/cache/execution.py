@@ -43,11 +43,15 @@ class FailedActionError(Exception):
 class Engine:
     """An engine of the Remote Execution API, with its `cache` of results and blobs."""
 
-    def __init__(self, endpoint: Endpoint, longest_s: float = _LONGEST_S) -> None:
-        """Raise BuildError as `Channel`; nothing is asked of the server yet."""
+    def __init__(self, endpoint: Endpoint, longest_s: float = _LONGEST_S, *, takes_known: bool = True) -> None:
+        """Raise BuildError as `Channel`; nothing is asked of the server yet.
+
+        `takes_known` tells whether results that the engine already has are taken.
+        """
         self.name = endpoint.name
         self.cache = GrpcCache(endpoint)
         self._longest_s = longest_s
+        self._takes_known = takes_known
 
     def execute(self, action: Keyed, blobs: Mapping[Digest, Blob | bytes]) -> ActionResult:
         """Return what an action makes, which is executed unless the engine knows that.
@@ -56,7 +60,7 @@ class Engine:
         action itself fails, and RemoteError for all else: whoever gets that does the work here.
         """
         capabilities.check_engine(self.cache.capabilities())
-        known = self.cache.result(action.key)
+        known = self.cache.result(action.key) if self._takes_known else None
         if known is not None and known.exit_code == 0 and not _lacking(action, known):
             return known
         needed = [_blob(digest, content) for digest, content in {**blobs, **action.blobs}.items()]
@@ -110,7 +114,7 @@ class Engine:
         if operation:
             method, request = "WaitExecution", services.WaitExecutionRequest(operation)
         else:
-            method, request = "Execute", services.ExecuteRequest(self.cache.instance, action_digest=key)
+            method, request = "Execute", services.ExecuteRequest(self.cache.instance, not self._takes_known, key)
         channel = self.cache.channel
         with channel.listen(f"{_EXECUTION}/{method}", request, Operation, most=self._longest_s) as told:
             yield from told

@@ -31,6 +31,7 @@ class Guard:
     def __init__(self, subject: str, consequence: str, warn: Callable[[str], None]) -> None:
         self.is_open = True
         self.failures = 0
+        self.answers = 0
         self._subject = subject
         self._consequence = consequence
         self._warn = warn
@@ -67,6 +68,7 @@ class Guard:
 
     def _succeeded(self) -> None:
         with self._lock:
+            self.answers += 1
             self._recent.append(True)
 
     def _failed(self, error: RemoteError, took: float) -> None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -30,13 +33,16 @@ from procession_tasks.cache.remote import (
     Pace,
     RemoteError,
     WrongBytesError,
+    patience,
 )
 from procession_tasks.cache.settings import Endpoint
+from procession_tasks.errors import BuildError
 from procession_tasks.web import pool
 
 _AT_ONCE = 8
 _CHUNK = 256 * 1024
 _RESULT_LIMIT = 16 * 1024 * 1024
+_SMALL = 64 * 1024
 _ASK_FIRST = 64 * 1024  # a content of this size is only sent when it is not there
 _OK, _NOT_FOUND, _GONE = 200, 404, 410
 _MOVED = range(300, 400)
@@ -62,32 +68,53 @@ class HttpCache:
 
     def result(self, key: Digest) -> ActionResult | None:
         """Return what is stored under an action's digest, None when that is nothing; raises RemoteError."""
-        with self._answer("GET", f"ac/{key.hash}") as response:
-            if response.status in (_NOT_FOUND, _GONE):
-                return None
-            _expect(response)
-            content = b"".join(_pieces(response))
+        found: list[bytes] = []
+        self._in_time(lambda _: found.extend(self._result(key)), [key], _SMALL)
         try:
-            return wire.decode(ActionResult, content)
+            return wire.decode(ActionResult, found[0]) if found else None
         except ValueError:
             raise WrongBytesError("a result is none") from None
 
     def put_result(self, key: Digest, result: ActionResult) -> None:
         """Store a result; raises RemoteError."""
         content = wire.encode(result)
-        self._put(f"ac/{key.hash}", Blob(Digest(key.hash, len(content)), content))
+        blob = Blob(Digest(key.hash, len(content)), content)
+        self._in_time(lambda _: self._put(f"ac/{key.hash}", blob), [key], len(content))
 
     def fetch(self, digests: Collection[Digest], accept: Accept) -> None:
         """Have contents accepted, in any order; raises RemoteError, and OSError when one cannot be kept."""
-        interruption.few_at_once(lambda digest: self._fetch(digest, accept), digests, _AT_ONCE)
+        size = sum(digest.size_bytes for digest in digests)
+        self._in_time(lambda digest: self._fetch(digest, accept), digests, size)
 
     def send(self, blobs: Collection[Blob]) -> None:
         """Store contents; large ones only if they are not there.  Raises RemoteError."""
-        interruption.few_at_once(self._send, [blob for blob in blobs if blob.digest != EMPTY], _AT_ONCE)
+        sent = [blob for blob in blobs if blob.digest != EMPTY]
+        self._in_time(self._send, sent, sum(blob.digest.size_bytes for blob in sent))
 
     def close(self) -> None:
         """Let go of connections."""
         self._pool.clear()
+
+    @staticmethod
+    def _in_time(do: Callable[[Any], object], items: Collection[Any], size: int) -> None:
+        """Do something with all items, a few at once; an answer that drips is not waited for."""
+        try:
+            interruption.few_at_once(do, items, _AT_ONCE, patience(size) + CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            raise RemoteError("too slow") from None
+
+    def _result(self, key: Digest) -> list[bytes]:
+        """Return the one answer, or none."""
+        with self._answer("GET", f"ac/{key.hash}") as response:
+            if response.status in (_NOT_FOUND, _GONE):
+                return []
+            _expect(response)
+            content = bytearray()
+            for piece in _pieces(response):
+                content += piece
+                if len(content) > _RESULT_LIMIT:
+                    raise WrongBytesError("a result is larger than any")
+            return [bytes(content)]
 
     def _fetch(self, digest: Digest, accept: Accept) -> None:
         with self._answer("GET", f"cas/{digest.hash}") as response:
@@ -122,8 +149,8 @@ class HttpCache:
             )
             with contextlib.closing(response):
                 yield response
-                response.drain_conn()
-                response.release_conn()
+                if not response.read1(_SMALL, decode_content=False) or not response.read1(_SMALL, decode_content=False):
+                    response.release_conn()  # all was read: the connection can be used again
         except (HTTPError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
             raise _unanswered(error) from None
 
@@ -181,7 +208,21 @@ def _tls_words(error: BaseException) -> str:
 def _trust(endpoint: Endpoint, environment: Mapping[str, str]) -> ssl.SSLContext:
     """Trust the authority that is named, else those of the machine."""
     access = endpoint.access
-    context = ssl.create_default_context(cafile=access.authority or environment.get("SSL_CERT_FILE"))
+    context = ssl.create_default_context()
+    named = [environment.get("SSL_CERT_FILE"), access.authority]
+    for file in [one for one in named if one]:
+        with _readable(file):
+            context.load_verify_locations(file)
     if access.certificate:
-        context.load_cert_chain(access.certificate, access.keyfile)
+        with _readable(access.certificate):
+            context.load_cert_chain(access.certificate, access.keyfile)
     return context
+
+
+@contextlib.contextmanager
+def _readable(file: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = "something else" if isinstance(error, ssl.SSLError) else os.strerror(error.errno or 0).lower()
+        raise BuildError(f"{file}: must be a certificate in PEM that can be read, got {what}") from None

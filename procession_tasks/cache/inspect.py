@@ -48,4 +48,5 @@ def _result(path: Path) -> str:
         result = wire.decode(ActionResult, path.read_bytes())
     except ValueError:
         return "is no result"
-    return "" if path.name in entry.keys(result) else "is of another action"
+    keys = entry.keys(result)  # other tools' results say nothing of the kind
+    return "is of another action" if keys and path.name not in keys else ""

@@ -12,6 +12,7 @@ from procession_tasks.cache import reapi, wire
 from procession_tasks.cache.reapi import Digest, Directory, DirectoryNode, FileNode, SymlinkNode, Tree, digest_of
 
 _MOST, _DEEPEST = 1_000_000, 1000
+_LONGEST_NAME, _LONGEST_TARGET = 255, 4095  # bytes, what Linux takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,13 @@ def _entries(directory: Directory) -> Iterator[tuple[str, Node]]:
     for below in directory.directories:
         yield below.name, Grafted(below.digest or reapi.EMPTY)
     for link in directory.symlinks:
+        if not link.target or "\0" in link.target or len(link.target.encode()) > _LONGEST_TARGET:
+            raise ValueError("a tree must have links that lead somewhere")
         yield link.name, Link(link.target)
 
 
 def _checked(name: str) -> str:
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > _LONGEST_NAME:
         raise ValueError(f"a tree must have plain names, got {name!r}")
     return name
 

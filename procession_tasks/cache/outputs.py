@@ -140,12 +140,12 @@ def _place_folder(nodes: Mapping[str, Node], target: Path, source: Source) -> No
 
 def _fill(nodes: Mapping[str, Node], folder: str, source: Source) -> None:
     for path in sorted(nodes, key=lambda path: path.split("/")):  # a folder comes before what is in it
-        node, place = nodes[path], f"{folder}/{path}"
+        node, place = nodes[path], f"{folder}/{files.on_disk(path)}"
         if isinstance(node, Folder):
             os.mkdir(place)
             os.chmod(place, 0o755)  # noqa: S103  # whatever the umask
         elif isinstance(node, Link):
-            os.symlink(node.target, place)
+            os.symlink(files.on_disk(node.target), place)
         elif isinstance(node, File):
             _write(node, place, source)
 

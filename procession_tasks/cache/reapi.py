@@ -13,6 +13,7 @@ from procession_tasks.cache import wire
 
 TYPES = "type.googleapis.com/"
 PACKAGE = "build.bazel.remote.execution.v2"
+_LARGEST = 16 * 1024**3  # bytes of a content: no program or archive has more
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -29,7 +30,7 @@ EMPTY = Digest(hashlib.sha256(b"").hexdigest(), 0)
 
 def is_sound(digest: Digest | None) -> bool:
     """Tell whether a digest that came from elsewhere is one: it becomes part of paths and addresses."""
-    return digest is not None and _HASH.fullmatch(digest.hash) is not None and digest.size_bytes >= 0
+    return digest is not None and _HASH.fullmatch(digest.hash) is not None and 0 <= digest.size_bytes <= _LARGEST
 
 
 def digest_of(content: bytes) -> Digest:

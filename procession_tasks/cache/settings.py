@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from procession_tasks.definition.cache import CACHE_URL, CacheSettings, RemoteSettings
 from procession_tasks.errors import BuildError
@@ -86,15 +87,21 @@ def chosen(settings: CacheSettings, root: Path, environment: Mapping[str, str]) 
         _check_url("PROCESSION_CACHE_URL", url)
         remote = endpoint(url, settings.instance, _access(settings, root, environment, "PROCESSION_CACHE"))
     on = flag("PROCESSION_CACHE", environment, default=True)
+    may_write = _may_write(settings, remote.access if remote else Access(), environment)
+    go = flag("PROCESSION_CACHE_GO", environment, default=settings.go)
+    signing_key = environment.get("PROCESSION_CACHE_SIGNING_KEY") or None
+    if signing_key and not settings.signers:
+        rule = "must go with signers in [tool.procession.cache]: what is taken unsigned is not to be signed"
+        raise BuildError(f"PROCESSION_CACHE_SIGNING_KEY: {rule}", hint="doit cache key prints both")
     return Chosen(
         disk=settings.disk and on,
         size=size(settings.size),
         salt=environment.get("PROCESSION_CACHE_SALT", settings.salt),
         remote=remote if on else None,
-        write=remote is not None and _may_write(settings, remote.access, environment),
-        go=flag("PROCESSION_CACHE_GO", environment, default=settings.go) and remote is not None and on,
+        write=remote is not None and may_write,
+        go=go and remote is not None and on,
         signers=settings.signers,
-        signing_key=environment.get("PROCESSION_CACHE_SIGNING_KEY") or None,
+        signing_key=signing_key,
     )
 
 
@@ -107,7 +114,7 @@ def engine(
         return None
     if not url.startswith("grpc"):
         rule = "must be the URL of an engine, such as grpc://engine.example:8980"
-        raise BuildError(f"PROCESSION_REMOTE_EXECUTION: {rule}, got {url!r}")
+        raise BuildError(f"PROCESSION_REMOTE_EXECUTION: {rule}, got {_shown(url)!r}")
     _check_url("PROCESSION_REMOTE_EXECUTION", url)
     prefix = "PROCESSION_REMOTE" if "PROCESSION_REMOTE_TOKEN" in environment else "PROCESSION_CACHE"
     return endpoint(url, settings.instance, _access(cache, root, environment, prefix))
@@ -119,7 +126,7 @@ def endpoint(url: str, instance: str, access: Access) -> Endpoint:
     host, slash, path = rest.partition("/")
     credentials, _, host = host.rpartition("@")
     if credentials and not access.user:
-        user, _, password = credentials.partition(":")
+        user, _, password = (unquote(part) for part in credentials.partition(":"))
         access = Access(access.token, user, password, access.authority, access.certificate, access.keyfile)
     return Endpoint(f"{scheme}://{host}{slash}{path}".rstrip("/"), instance, access)
 
@@ -153,9 +160,22 @@ def _may_write(settings: CacheSettings, access: Access, environment: Mapping[str
 
 
 def _check_url(name: str, url: str) -> None:
-    if not re.fullmatch(CACHE_URL.pattern, url):
-        shown = re.sub(r"//[^/@]*@", "//…@", url)
-        raise BuildError(f"{name}: {CACHE_URL.rule}, got {shown!r}", hint=CACHE_URL.hint)
+    if not re.fullmatch(CACHE_URL.pattern, url) or not _has_port(url):
+        raise BuildError(f"{name}: {CACHE_URL.rule}, got {_shown(url)!r}", hint=CACHE_URL.hint)
+
+
+def _has_port(url: str) -> bool:
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        return False
+    return port is None or port > 0
+
+
+def _shown(url: str) -> str:
+    """Leave out of a URL whatever may be a password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://…@{rest.rpartition('@')[2]}" if "@" in rest else url
 
 
 def _access(settings: CacheSettings, root: Path, environment: Mapping[str, str], prefix: str) -> Access:
@@ -171,13 +191,25 @@ def _access(settings: CacheSettings, root: Path, environment: Mapping[str, str],
     if (paths["CERTIFICATE"] is None) != (paths["KEYFILE"] is None):
         raise BuildError(f"{prefix}_CERTIFICATE: must go with {prefix}_KEYFILE, got one of them alone")
     return Access(
-        environment.get(f"{prefix}_TOKEN") or None,
-        environment.get(f"{prefix}_USER") or None,
-        environment.get(f"{prefix}_PASSWORD"),
+        _secret(f"{prefix}_TOKEN", environment) or None,
+        _secret(f"{prefix}_USER", environment) or None,
+        _secret(f"{prefix}_PASSWORD", environment),
         paths["AUTHORITY"],
         paths["CERTIFICATE"],
         paths["KEYFILE"],
     )
+
+
+def _secret(name: str, environment: Mapping[str, str]) -> str | None:
+    """Read a credential; the line end that secrets of a CI come with is none of it."""
+    text = environment.get(name)
+    if text is None:
+        return None
+    if not text.strip().isprintable() or not text.isascii():
+        raise BuildError(
+            f"{name}: must be one line of printable ASCII characters", hint="see how the secret was pasted"
+        )
+    return text.strip()
 
 
 def raw_key(text: str, length: int = 32) -> bytes | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,11 +19,15 @@ from procession_tasks.cache.disk import Disk
 from procession_tasks.cache.guard import Guard
 from procession_tasks.cache.merkle import child_directories
 from procession_tasks.cache.reapi import EMPTY, ActionResult, Digest
-from procession_tasks.cache.remote import Blob, GoneError, Remote, WrongBytesError
+from procession_tasks.cache.remote import Blob, GoneError, Remote, RemoteError, WrongBytesError
 from procession_tasks.cache.signing import Signer, Verifier
 from procession_tasks.cache.uploads import Uploads
 
 Warn = Callable[[str], None]
+
+_MOST_WORTH_S = 60.0  # what an entry says of its time is not believed beyond this
+_EXTRA_S = 5.0
+_LEAST_WAIT_S = 8.0
 
 
 class _Tier(Protocol):
@@ -75,9 +80,10 @@ class Store:
         self._lock = threading.Lock()
         self._is_writable = True
         self._there: set[Digest] = set()  # contents that the server has
-        name = remote.name if remote else ""
-        self._reading = Guard(f"cache {name}", "building without it", warn)
-        self._writing = Guard(f"cache {name}", "results of this run are not shared", warn)
+        self._begun = time.monotonic()
+        self._name = remote.name if remote else ""
+        self._reading = Guard(f"cache {self._name}", "building without it", warn)
+        self._writing = Guard(f"cache {self._name}", "results of this run are not shared", warn)
         self._uploads = Uploads() if remote and writes else None
 
     @property
@@ -87,8 +93,8 @@ class Store:
 
     @property
     def is_answering(self) -> bool:
-        """Whether there is a server, and it does what it is asked."""
-        return self._remote is not None and self._reading.is_open
+        """Whether there is a server, which was asked something and did not fail."""
+        return self._remote is not None and bool(self._reading.answers) and not self._reading.failures
 
     def add(self, written: int, fetched: int, sent: int) -> None:
         """Count bytes that a helper of this run moved: into this machine's cache, from the server, to it."""
@@ -136,22 +142,27 @@ class Store:
         entry_of = entry.bound(result, keyed.key, seconds)
         if self._signer:
             entry_of = self._signer.sign(entry_of, keyed.key)
-        if not self._keep_here(keyed.key, entry_of, blobs):
+        if not self._keep_here(keyed.key, entry.marked(entry_of), blobs):
             return
         if self._uploads:
             sent = [Blob(digest, self._disk.path(digest)) for digest in blobs if digest != EMPTY]
             self._uploads.put(lambda: self._upload(keyed.key, entry_of, sent))
 
-    def bring(self, digests: Collection[Digest]) -> bool:
-        """Have contents on this machine; tell whether they all are."""
+    def bring(self, digests: Collection[Digest], worth_s: float = _MOST_WORTH_S) -> bool:
+        """Have contents on this machine, unless that takes longer than it is worth; tell whether they all are."""
         missing = [digest for digest in sorted(digests) if not self._disk.has(digest)]
         remote = self._remote
-        return not missing or (remote is not None and self._reading.ask(lambda: self._fetch(remote, missing), False))  # noqa: FBT003
+        if not missing or remote is None:
+            return not missing
+        return self._reading.ask(lambda: self._fetch(remote, missing, worth_s), otherwise=False)
 
     def close(self, *, wait: bool = True) -> None:
         """End: send what is left to send, unless there is no time for it."""
         if self._uploads:
-            self._uploads.close(wait=wait)
+            # Sending takes no longer than the build did, or than nobody would notice.
+            longest = max(_LEAST_WAIT_S, time.monotonic() - self._begun) if wait else 0
+            if not self._uploads.close(longest) and wait and self._writing.is_open:
+                self._warn(f"cache {self._name}: too slow; not all results of this run are shared")
         if self._reading.is_open and self._writing.is_open:  # else what is wrong was told
             self._reading.tell()
             self._writing.tell()
@@ -167,7 +178,7 @@ class Store:
         remote = self._remote
         if remote is None or (there := self._answer(remote, keyed)) is None:
             return None
-        self._write(lambda: self._disk.put_result(keyed.key, there))
+        self._write(lambda: self._disk.put_result(keyed.key, entry.unmarked(there)))
         return Found(there, remote.name, entry.seconds(there))
 
     def _answer(self, tier: _Tier, keyed: Keyed) -> ActionResult | None:
@@ -184,24 +195,30 @@ class Store:
         if not entry.is_bound(result, keyed.key) or not outputs.is_of(result, keyed.outputs):
             self._refuse("of another action, or incomplete")
             return False
-        if tier is self._remote and self._verifier and not self._verifier.is_signed(result, keyed.key):
+        is_ours = tier is self._disk and entry.is_marked(result)
+        if self._verifier and not is_ours and not self._verifier.is_signed(result, keyed.key):
             self._refuse("not signed by any of the signers")
             return False
         return True
 
     def _bring(self, result: ActionResult) -> bool:
         """Have every content that a result names on this machine; tell whether that is so."""
-        if not self.bring(outputs.direct(result)):
+        worth_s = min(entry.seconds(result), _MOST_WORTH_S) + _EXTRA_S
+        if not self.bring(outputs.direct(result), worth_s):
             return False
         try:
             folders = outputs.trees(result, self._disk)
         except (WrongBytesError, ValueError):
             return False
-        return self.bring(outputs.indirect(folders))
+        return self.bring(outputs.indirect(folders), worth_s)
 
-    def _fetch(self, remote: Remote, digests: Collection[Digest]) -> bool:
+    def _fetch(self, remote: Remote, digests: Collection[Digest], worth_s: float) -> bool:
+        end = time.monotonic() + worth_s
         try:
-            remote.fetch([digest for digest in digests if not self._disk.has(digest)], self._disk.accept)
+            remote.fetch(
+                [digest for digest in digests if not self._disk.has(digest)],
+                lambda digest, chunks: self._disk.accept(digest, _until(end, chunks)),
+            )
         except GoneError:
             return False  # evicted: the action is run, and all of it is stored again
         except OSError as error:
@@ -265,3 +282,11 @@ class Store:
     def _refuse(self, why: str) -> None:
         with self._lock:
             self.account.refused[why] = self.account.refused.get(why, 0) + 1
+
+
+def _until(end: float, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass on pieces while that is quicker than the work that they spare."""
+    for chunk in chunks:
+        yield chunk
+        if time.monotonic() > end:
+            raise RemoteError("slower than doing the work")

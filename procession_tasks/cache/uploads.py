@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -10,7 +11,7 @@ from procession_tasks import interruption
 from procession_tasks.interruption import InterruptedWorkError
 
 _THREADS = 4
-_LOOK_S = 0.1
+_LOOK_S = 0.02
 
 
 class Uploads:
@@ -27,17 +28,17 @@ class Uploads:
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()
 
-    def close(self, *, wait: bool) -> None:
-        """Wait until all is done, unless asked to stop; or leave what has not begun undone."""
-        if not wait:
-            while not self._waiting.empty():
-                self._waiting.get()
+    def close(self, longest_s: float) -> bool:
+        """Wait until all is done, for so long at most, and tell whether it is; what has not begun is left undone."""
         for _ in self._threads:
             self._waiting.put(None)
-        for thread in self._threads if wait else ():
-            while thread.is_alive():
-                interruption.check()
-                thread.join(_LOOK_S)
+        end = time.monotonic() + longest_s
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < end:
+            interruption.check()
+            time.sleep(_LOOK_S)
+        while not self._waiting.empty():
+            self._waiting.get()
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         while (do := self._waiting.get()) is not None:

@@ -21,6 +21,7 @@ from procession_tasks.definition.shape import (
 )
 from procession_tasks.platform import Platform, known
 
+_NAMING_FILES = re.compile(r"(?:^|\s)--?(overlay|modfile|pgo|toolexec|C|o|pkgdir)(?=[=\s]|$)")
 _ID_LIMIT = 2**32 - 2  # the last one means "nobody in particular" to the kernel
 _RESERVED = ("CGO_ENABLED", "GOARCH", "GOENV", "GOOS", "GOTOOLCHAIN", "GOWORK")
 
@@ -97,10 +98,18 @@ class GoBinary:
         return self.output or posixpath.basename(self.binary)
 
 
+def _check_environment(environment: Iterable[tuple[str, str]]) -> Iterable[Finding]:
+    """Refuse flags that name files: nobody would see when these change."""
+    for flags in (value for name, value in environment if name == "GOFLAGS"):
+        for flag in _NAMING_FILES.findall(flags):
+            yield "environment", "must not have a flag in GOFLAGS that names a file", f"-{flag}", "remove it"
+
+
 def _check_binary(binary: GoBinary) -> Iterable[Finding]:
     for name, _ in binary.environment:
         if name in _RESERVED:
             yield "environment", "must not set what the build sets itself", name, "remove it, or use platforms and cgo"
+    yield from _check_environment(binary.environment)
     for variable in re.findall(r"\{([^{}]*)\}", binary.ldflags or ""):
         if variable != "version":
             yield "ldflags", "must use no other variable than {version}", "{" + variable + "}", None
@@ -274,6 +283,10 @@ class GoSettings:
     )
 
 
+def _check_go(settings: GoSettings) -> Iterable[Finding]:
+    yield from _check_environment(settings.environment)
+
+
 NO_GO = GoSettings("", ())
 
 
@@ -321,7 +334,7 @@ NO_RUN = RunSettings()
 class Project:
     """The ``[tool.procession]`` table of pyproject.toml."""
 
-    go: GoSettings = key(Record(GoSettings), "the Go toolchain and defaults", default=NO_GO)
+    go: GoSettings = key(Record(GoSettings, _check_go), "the Go toolchain and defaults", default=NO_GO)
     debian: DebianSettings = key(Record(DebianSettings), "Debian packages, and defaults", default=NO_DEBIAN)
     run: RunSettings = key(Record(RunSettings), "what runs images on this machine", default=NO_RUN)
     cache: CacheSettings = key(Record(CacheSettings), "where results of steps are kept", default=NO_CACHE)

@@ -105,11 +105,36 @@ def dump(packages: Iterable[Package]) -> bytes:
 
 
 def load(text: bytes) -> dict[str, Package]:
-    """Read what `dump` rendered, by import path; raises ValueError for anything else."""
+    """Read what `dump` rendered, by import path; raises ValueError for anything else.
+
+    That includes paths that lead out of the repository: who wrote it may be anybody.
+    """
     try:
-        return {row["path"]: Package(**{key: _frozen(held) for key, held in row.items()}) for row in json.loads(text)}
-    except (TypeError, AttributeError, KeyError) as error:
+        rows = json.loads(text)
+        packages = [Package(**{name: _frozen(held) for name, held in row.items()}) for row in rows]
+    except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError("not a list of packages") from error
+    if not all(map(_is_sound, packages)):
+        raise ValueError("not a list of packages")
+    return {package.path: package for package in packages}
+
+
+def is_inside(path: Any) -> bool:
+    """Tell a path of the repository from one that leads elsewhere, and from what is no path."""
+    return isinstance(path, str) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+
+
+def _is_sound(package: Package) -> bool:
+    paths = (package.files, package.ignored, package.folders)
+    texts = (package.path, package.name, package.module)
+    return (
+        all(isinstance(held, tuple) and all(map(is_inside, held)) for held in paths)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(package.imports, tuple)
+        and all(isinstance(name, str) for name in package.imports)
+        and (package.home is None or is_inside(package.home))
+        and package.broken is False
+    )
 
 
 def _frozen(held: Any) -> Any:
@@ -168,14 +193,15 @@ def _profile(base: str, listed: dict[str, Any], root: Path) -> tuple[str, ...]:
 
 
 def _module_line(module: dict[str, Any], listed: dict[str, Any], sums: Mapping[str, str], *, fetched: bool) -> str:
+    """Say what a program records of a module: its path and version, those of what replaces it, the checksum."""
     used = module.get("Replace") or module
+    replaces = "" if used is module else f" for {module.get('Path', '')} {module.get('Version', '')}".rstrip()
+    name = f"{used.get('Path', '')} {used.get('Version', '') or '(here)'}"
     if fetched:
-        name = f"{used['Path']} {used['Version']}"
-        replaces = "" if used is module else f" for {module['Path']}"
         return f"{name} {sums.get(name, '-')}{replaces}"
+    checksum = f" {sums[name]}" if name in sums else ""
     godebug = f" {listed['DefaultGODEBUG']}" if listed.get("DefaultGODEBUG") else ""
-    version = module.get("Version", "")
-    return f"{module.get('Path', '')} {version or '(here)'} go{used.get('GoVersion', '')}{godebug}"
+    return f"{name}{checksum} go{used.get('GoVersion', '')}{godebug}{replaces}"
 
 
 def _embed_folders(base: str, listed: dict[str, Any], root: Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from procession_tasks.errors import BuildError
 from procession_tasks.golang import closure
 from procession_tasks.golang.closure import Package
 from procession_tasks.golang.command import Context, run_go
+from procession_tasks.golang.modules import module_files
 from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
 from procession_tasks.states import ABSENT
@@ -121,6 +122,10 @@ class Inputs:
                 names = (*(path for path, _ in listed["files"]), *(f"{path}/" for path, _ in listed["folders"]))
                 self._moved[index] = any(map(states.has_moved, names))
         return any(self._moved[index] for index in self._listed.get(package, ()))
+
+    def look_again(self) -> None:
+        """Have `has_moved` look at everything once more: something ran meanwhile."""
+        self._moved.clear()
 
     def is_broken(self, package: str) -> bool:
         """Tell whether `go list` found fault with a program or something it imports, in this run."""
@@ -232,13 +237,9 @@ class Inputs:
         }
 
     def _module_files(self, homes: set[str]) -> set[str]:
-        folders = set(homes)
         names = ["go.mod", "go.sum", "vendor/modules.txt"]
-        paths = {os.path.normpath(f"{folder}/{name}") for folder in folders for name in names}
-        if self._mode.workspace:
-            beside = os.path.dirname(self._mode.workspace)
-            paths |= {self._mode.workspace, self._mode.workspace + ".sum", os.path.join(beside, "vendor/modules.txt")}
-        return paths
+        of_homes = {os.path.normpath(f"{folder}/{name}") for folder in homes for name in names}
+        return of_homes | {*module_files(self._context.root, self._mode)}
 
     def _checksums(self, listing: list[dict[str, Any]]) -> dict[str, str]:
         sums = [Path(folder, "go.sum") for folder in sorted(closure.module_folders(listing))]

@@ -38,6 +38,11 @@ class Mode:
     version: str
 
     @property
+    def is_portable(self) -> bool:
+        """Whether its programs are the same on every machine: no system headers go into them, and no folders."""
+        return not self.cc and self.trimpath
+
+    @property
     def name(self) -> str:
         """A short name that differs for different modes: module, platform and a digest."""
         folder = "module" if self.module == "." else self.module.replace("/", "-").strip(".-")

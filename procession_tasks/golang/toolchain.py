@@ -20,12 +20,28 @@ _PLACES = (
 )  # fmt: skip
 
 
+# What go.env of a toolchain as it is released sets.
+_HARMLESS = frozenset(["GOPROXY", "GOSUMDB", "GOTOOLCHAIN"])
+
+
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """A Go toolchain on this machine: its program, and the version its own files state."""
 
     go: Path
     version: str
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no settings of its own that shape programs: its version says all of it then."""
+        try:
+            lines = (self.go.parent.parent / "go.env").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return True
+        except (OSError, UnicodeDecodeError):
+            return False
+        names = {line.partition("=")[0].strip() for line in lines if line.strip() and not line.startswith("#")}
+        return names <= _HARMLESS
 
 
 def find(version: str, environment: Mapping[str, str]) -> Toolchain:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
+import hashlib
+import re
 import shutil
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import procession_tasks
 from procession_tasks import notice
 from procession_tasks.cache import outputs
 from procession_tasks.cache.action import Keyed, keyed
@@ -28,10 +30,15 @@ from procession_tasks.errors import BuildError
 from procession_tasks.graph.actions import tool
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.session import STATE, Session, Taken
+from procession_tasks.once import once
 from procession_tasks.step import Step
 from procession_tasks.xdg import cache_folder
 
 _SCRATCH = f"{STATE}/.cache.part"
+_MOST_SAID = 64 * 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BY_GO = frozenset(["go-compile"])  # what Go makes, our code has no part in
+_MAKING = ("debian", "definition", "golang", "image", "rootfs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,9 @@ class Caching:
     def ask(self, step: Step, paths: Iterable[str], more: Mapping[str, Node] | None = None) -> Asked | None:
         """Find the key of a step over what is at paths; None for one that no message can hold."""
         inputs = self.contents.nodes(paths)
+        made_by = step if step.kind in _BY_GO else dataclasses.replace(step, properties=(*step.properties, own_code()))
         try:
-            return Asked(step, keyed(step, {**inputs, **(more or {})}, self.settings.salt), inputs)
+            return Asked(step, keyed(made_by, {**inputs, **(more or {})}, self.settings.salt), inputs)
         except ValueError:
             return None
 
@@ -76,7 +84,7 @@ class Caching:
         if found is None:
             return False
         self.session.taken[f"{step.kind}:{step.subject}"] = Taken(found.where, found.seconds)
-        for line in found.result.stderr_raw.decode("utf-8", "replace").splitlines():
+        for line in _said(found.result.stderr_raw):
             notice.say(line)
         return True
 
@@ -102,6 +110,12 @@ class Caching:
                 collect_garbage(self.disk, self.settings.size, self.store.written)
 
 
+def _said(text: bytes) -> list[str]:
+    """Read what a step said when it was run: nothing but our own kinds of lines, without control characters."""
+    lines = text[:_MOST_SAID].decode("utf-8", "replace").splitlines()
+    return [_CONTROL.sub("?", line) for line in lines if line.startswith(("warning: ", "note: "))]
+
+
 def run(work: str, step: Step, session: Session) -> None:
     """Take a step's outputs from a cache, or do its work, named as `tool` does, and keep what it made."""
     caches = caching(session)
@@ -115,6 +129,20 @@ def run(work: str, step: Step, session: Session) -> None:
         caches.keep(asked, time.monotonic() - started, said)
 
 
+@once
+def own_code() -> tuple[str, str]:
+    """Name the code of ours that makes outputs by its SHA-256: what another version makes may be something else.
+
+    The numbers in commands say the same on this machine, where whoever changes the code raises them.
+    """
+    package = Path(procession_tasks.__file__).parent
+    sources = sorted(path for name in _MAKING for path in (package / name).rglob("*.py"))
+    hasher = hashlib.sha256()
+    for path in sources:
+        hasher.update(f"{path.relative_to(package)}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return "procession-tasks", hasher.hexdigest()
+
+
 def is_cached(step: Step, session: Session, written: Mapping[str, bytes]) -> bool:
     """Tell whether a cache says that it has what a step makes, once these inputs are written."""
     if (caches := caching(session)) is None:
@@ -124,7 +152,7 @@ def is_cached(step: Step, session: Session, written: Mapping[str, bytes]) -> boo
     return asked is not None and caches.store.has(asked.keyed)
 
 
-@functools.lru_cache(maxsize=1)
+@once
 def caching(session: Session) -> Caching | None:
     """Return the caches of a session, None where there are none; raises BuildError for settings that are wrong."""
     settings = chosen(definitions(session).project.cache, session.root, session.environment)

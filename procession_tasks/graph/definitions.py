@@ -13,6 +13,7 @@ from procession_tasks.errors import BuildError, DefinitionError, Problem
 from procession_tasks.graph.plan import plan
 from procession_tasks.graph.planned import Plan
 from procession_tasks.graph.session import Session, source_date
+from procession_tasks.once import once
 from procession_tasks.platform import host
 from procession_tasks.rootfs.stage import declared_sources
 
@@ -104,7 +105,7 @@ class Definitions:
         return tuple(plans)
 
 
-@functools.lru_cache(maxsize=1)
+@once
 def definitions(session: Session) -> Definitions:
     """Return the definitions of a session, loaded once."""
     return Definitions(session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from procession_tasks.graph.caching import warn
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.planned import ProgramPlan
 from procession_tasks.graph.session import STATE, Session
+from procession_tasks.once import once
 
 if TYPE_CHECKING:
     from procession_tasks.cache.compile_root import Worker
@@ -80,7 +80,7 @@ def compile_programs(plans: Mapping[str, ProgramPlan], session: Session) -> tupl
     return job.done, job.failed
 
 
-@functools.lru_cache(maxsize=1)
+@once
 def _engine(session: Session) -> Engine | None:
     settings = definitions(session).project
     if not (settings.remote.execution or session.environment.get("PROCESSION_REMOTE_EXECUTION")):
@@ -89,7 +89,9 @@ def _engine(session: Session) -> Engine | None:
     from procession_tasks.cache.settings import engine
 
     endpoint = engine(settings.remote, settings.cache, session.root, session.environment)
-    session.engine = Engine(endpoint) if endpoint else None
+    # What is signed vouches for a program, so the engine is not to take it from whoever filled its cache.
+    signs = "PROCESSION_CACHE_SIGNING_KEY" in session.environment
+    session.engine = Engine(endpoint, takes_known=not signs) if endpoint else None
     return session.engine
 
 
@@ -147,10 +149,13 @@ def _compile(name: str, plan: ProgramPlan, job: _Job) -> None:
 def _execute(plan: ProgramPlan, job: _Job) -> None:
     from procession_tasks.cache import outputs  # as above
     from procession_tasks.cache.compile_root import compile_action
+    from procession_tasks.cache.remote import RemoteError
 
     root = job.session.root
     named = sources((root / plan.compile.inputs[0]).read_bytes())
     prepared = compile_action(plan.program, named, root, job.modules, job.worker, job.graft)
     result = job.engine.execute(prepared.action, prepared.blobs)
+    if not outputs.is_of(result, plan.compile.outputs):
+        raise RemoteError("made something else than it was asked for")
     job.engine.cache.fetch(outputs.direct(result), job.disk.accept)
     outputs.restore(root, plan.compile.outputs, result, job.disk)

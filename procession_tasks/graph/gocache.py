@@ -34,12 +34,14 @@ def run_go_build(mode: Mode, command: Sequence[str], scratch: Path, session: Ses
 
 def _helper(mode: Mode, scratch: Path, caches: Caching, session: Session) -> dict[str, str]:
     """Return what tells go to use the helper; nothing where it is of no use, or somebody else's is set."""
-    if mode.cc:
+    if not mode.is_portable:
         return {}  # Go does not know the headers of a machine either
     if not caches.settings.go or not caches.store.is_answering or session.environment.get("GOCACHEPROG"):
         return {}
     value = cacheprog(sys.executable, session.root, context(mode), scratch, scratch / _STATISTICS)
-    return handed_on(session.environment) | {"GOCACHEPROG": value} if value else {}
+    # The helper runs in the module's folder: relative paths would mean something else there.
+    place = {"PROCESSION_CACHE_DIR": str(caches.disk.folder)} if caches.settings.disk else {}
+    return handed_on(session.environment) | place | {"GOCACHEPROG": value} if value else {}
 
 
 def _account(file: Path, caches: Caching) -> None:
@@ -47,7 +49,7 @@ def _account(file: Path, caches: Caching) -> None:
     try:
         said = json.loads(file.read_bytes())
         caches.store.add(said["bytes"]["written"], said["bytes"]["fetched"], said["bytes"]["sent"])
-        for line in said["warnings"]:
+        for line in said["warnings"] if caches.store.is_answering else ():
             warn(line)
     except (OSError, ValueError, KeyError, TypeError):
         return  # it ended before it could say

@@ -24,6 +24,7 @@ from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.plan import accounts_of, paths_of, waived_of
 from procession_tasks.graph.selection import is_asked
 from procession_tasks.graph.session import Session
+from procession_tasks.once import once
 from procession_tasks.platform import Platform
 from procession_tasks.rootfs.merge import Source
 from procession_tasks.rootfs.packages import Definition, Rules, package_sources
@@ -134,7 +135,7 @@ class Cellar:
         return newest_version(pin, self._session)
 
 
-@functools.lru_cache(maxsize=1)
+@once
 def cellar(session: Session) -> Cellar:
     """Return the cellar of a session."""
     return Cellar(session)

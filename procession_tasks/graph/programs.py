@@ -9,6 +9,7 @@ from pathlib import Path
 
 from procession_tasks import files, process
 from procession_tasks.errors import BuildError
+from procession_tasks.golang import toolchain
 from procession_tasks.golang.inputs import sources
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
 from procession_tasks.golang.said import said
@@ -53,8 +54,13 @@ def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[st
     done, failed = elsewhere.compile_programs(left, session)
     failed |= _compile_all({name: plan for name, plan in left.items() if name not in {*done, *failed}}, session)
     seconds = (time.monotonic() - started) / max(len(left), 1)
-    for name in left.keys() - failed.keys():
-        if caches and (one := asked[name]):
+    for plan in left.values():
+        session.inputs(plan.program.mode).look_again()
+    kept = left.keys() - failed.keys() if _is_plain(left, session) else ()
+    for name in kept:
+        plan = left[name]
+        # A file that came or went since it was listed may have been compiled, and is in no key.
+        if caches and (one := asked[name]) and not session.inputs(plan.program.mode).has_moved(plan.program.package):
             caches.keep(one, seconds)
     return failed
 
@@ -62,9 +68,9 @@ def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[st
 def _asked(plan: ProgramPlan, caches: Caching, session: Session) -> Asked | None:
     """Look a program up by its list of inputs and all that the list names; None for one that has others.
 
-    With cgo these are the headers and libraries of a machine, which another machine has not.
+    These are the headers and libraries of a machine with cgo, the folder without trimpath.
     """
-    if plan.program.mode.cc:
+    if not plan.program.mode.is_portable:
         return None
     listing = plan.compile.inputs[0]
     try:
@@ -72,6 +78,15 @@ def _asked(plan: ProgramPlan, caches: Caching, session: Session) -> Asked | None
         return caches.ask(plan.compile, [listing, *named])
     except OSError:
         return None  # a source that cannot be read: the compiler says so
+
+
+def _is_plain(plans: dict[str, ProgramPlan], session: Session) -> bool:
+    """Tell whether the toolchain that compiled is what its version says; a worker's was asked for by that."""
+    versions = {plan.program.mode.version for plan in plans.values()}
+    try:
+        return all(toolchain.find(version, session.environment).is_plain for version in versions)
+    except BuildError:
+        return True  # there is none here, so it was a worker's
 
 
 def _is_taken(asked: Asked | None, caches: Caching | None) -> bool:

@@ -126,24 +126,19 @@ def _in_order(sources: Mapping[str, Source]) -> Iterator[Source]:
 
 def _place(source: Source, tree: str) -> Entry:
     """Put one path into the tree, whose parents are there and are folders."""
-    entry, target = source.entry, f"{tree}/{_on_disk(source.entry.path)}"
+    entry, target = source.entry, f"{tree}/{files.on_disk(source.entry.path)}"
     if entry.type == "directory":
         os.mkdir(target, mode=0o755)
         os.chmod(target, 0o755)  # noqa: S103  # whatever the umask; owners and modes are the list's affair
     elif entry.type == "symlink":
-        os.symlink(_on_disk(entry.link), target)
+        os.symlink(files.on_disk(entry.link), target)
     elif entry.type == "hardlink":
-        os.link(f"{tree}/{_on_disk(entry.link)}", target, follow_symlinks=False)
+        os.link(f"{tree}/{files.on_disk(entry.link)}", target, follow_symlinks=False)
     else:
         size, digest = _copy(source, target)
         check(source.content, digest, source.origin)
         return dataclasses.replace(entry, size=size, digest=digest)
     return entry
-
-
-def _on_disk(text: str) -> str:
-    """Spell a name for the system: its bytes are UTF-8 whatever the locale says of file names."""
-    return text if text.isascii() else os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def _copy(source: Source, target: str) -> tuple[int, str]:

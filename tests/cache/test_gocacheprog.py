@@ -567,7 +567,9 @@ def test_an_entry_of_another_action_on_the_server_is_a_miss(machine: Any, nginx:
 
 def test_only_what_a_signer_vouches_for_is_used(machine: Any, server: Any) -> None:
     (private, public), (other_private, other_public) = new_pair(), new_pair()
-    helper = machine(**shared(server), PROCESSION_CACHE_SIGNING_KEY=private).helper()
+    writer = machine(**shared(server), PROCESSION_CACHE_SIGNING_KEY=private)
+    writer.write("pyproject.toml", f'{SETTINGS}[tool.procession.cache]\nsigners = ["{public}"]\n')
+    helper = writer.helper()
     helper.get("one")
     helper.put("one", b"an object")
     helper.close()

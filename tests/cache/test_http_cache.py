@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +174,57 @@ def test_a_server_that_fails_is_told_within_seconds(
     with pytest.raises(RemoteError, match=words):
         there.fetch([digest_of(content)], Taken())
     assert time.monotonic() - started < 9
+
+
+class Odd:
+    """A server that answers every request with the same bytes, as slowly as it is told to."""
+
+    def __init__(self, answer: bytes, pause: float = 0.0, *, endless: bool = False) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._answer, self._pause, self._endless = answer, pause, endless
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._speak, args=self._listener.accept()[:1], daemon=True).start()
+
+    def _speak(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.recv(65536)
+            for at in range(0, len(self._answer), 1 if self._pause else 65536):
+                connection.sendall(self._answer[at : at + (1 if self._pause else 65536)])
+                time.sleep(self._pause)
+            while self._endless:
+                connection.sendall(b"x" * 65536)
+            connection.recv(1)
+
+
+ODD = {
+    "drips its status": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 9, 0.2, False),
+    "drips a page for what is missing": (
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90000,
+        0.05,
+        False,
+    ),
+    "never ends": (b"HTTP/1.1 200 OK\r\n\r\n", 0.0, True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ODD)
+def test_a_server_that_answers_without_end_is_not_listened_to(what: str) -> None:
+    answer, pause, endless = ODD[what]
+    server = Odd(answer, pause, endless=endless)
+    started = time.monotonic()
+    with contextlib.suppress(RemoteError):
+        assert cache(server.url).result(KEY) is None
+    assert time.monotonic() - started < 8
+    server.close()
 
 
 def test_an_upload_that_is_cut_leaves_nothing(nginx: Callable[..., Any], faulty: Callable[[str], Any]) -> None:

@@ -72,7 +72,7 @@ def test_only_who_is_told_to_writes(settings: CacheSettings, environment: dict[s
 def test_a_password_in_a_url_does_not_stay_there() -> None:
     found = endpoint("https://me:s%3Acret@cache.example:8443/team/", "i", Access())
     assert (found.url, found.name) == ("https://cache.example:8443/team", "https://cache.example:8443")
-    assert found.access.authorization == "Basic bWU6cyUzQWNyZXQ="
+    assert found.access.authorization == "Basic bWU6czpjcmV0"
     assert "cret" not in repr(found)
 
 
@@ -102,6 +102,33 @@ def test_a_url_that_is_none_is_a_mistake_and_its_password_is_not_told(url: str) 
 )
 def test_sizes_are_powers_of_1024(text: str, number: int) -> None:
     assert size(text) == number
+
+
+@pytest.mark.parametrize("url", ["http://h:99999/", "https://h:0", "http://[:::]/x"])
+def test_a_port_or_an_address_that_cannot_be_is_a_mistake(url: str) -> None:
+    with pytest.raises(BuildError, match="must be the URL of a cache"):
+        chosen(CacheSettings(), Path("/r"), {"PROCESSION_CACHE_URL": url})
+
+
+@pytest.mark.parametrize("url", ["https://ci:S3CRET@engine.example", "grpc://ci:S3/CRET@engine.example/x y"])
+def test_no_password_is_told_whatever_is_wrong(url: str) -> None:
+    for ask in (
+        lambda: engine(RemoteSettings(), CacheSettings(), Path("/r"), {"PROCESSION_REMOTE_EXECUTION": url}),
+        lambda: chosen(CacheSettings(), Path("/r"), {"PROCESSION_CACHE_URL": f"{url} "}),
+    ):
+        with pytest.raises(BuildError) as failed:
+            ask()
+        assert "CRET" not in str(failed.value)
+
+
+def test_every_switch_is_looked_at_even_if_it_says_nothing() -> None:
+    with pytest.raises(BuildError, match="PROCESSION_CACHE_WRITE"):
+        chosen(CacheSettings(), Path("/r"), {"PROCESSION_CACHE_WRITE": "maybe"})
+
+
+def test_who_signs_takes_only_what_is_signed() -> None:
+    with pytest.raises(BuildError, match="PROCESSION_CACHE_SIGNING_KEY: must go with signers"):
+        chosen(SET, Path("/r"), {"PROCESSION_CACHE_SIGNING_KEY": "k"})
 
 
 def test_a_switch_is_on_or_off() -> None:

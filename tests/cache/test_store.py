@@ -292,6 +292,29 @@ def test_results_without_a_good_signature_are_misses_that_are_told(how: str, ben
     assert bench.warned == ["cache: 1 of the results there could not be used: not signed by any of the signers"]
 
 
+def test_what_was_taken_unsigned_is_not_trusted_once_signatures_are_asked_for(bench: Bench, tmp_path: Path) -> None:
+    bench.write(action())
+    assert taken(bench.machine(), action()) is not None
+    disk = Disk(tmp_path / "disk-2")
+    disk.open()
+    bench.remote.results.clear()
+    store = Store(disk, bench.remote, bench.warned.append, verifier=Verifier([new_pair()[1]]))
+    assert taken(store, action()) is None
+    store.keep(action(), MADE, BLOBS, 0)  # made here
+    assert taken(store, action()) == (CONTENT, "disk")
+
+
+def test_a_server_cannot_say_that_a_result_was_made_here(bench: Bench) -> None:
+    bench.write(action())
+    bench.remote.results[action().key] = entry.marked(bench.remote.results[action().key])
+    store = bench.machine(verifier=Verifier([new_pair()[1]]))
+    assert taken(store, action()) is None
+    bench.warned.clear()
+    trusting = bench.machine()
+    assert taken(trusting, action()) is not None
+    assert not entry.is_marked(trusting._disk.result(action().key))
+
+
 def test_a_signature_is_of_one_action(bench: Bench) -> None:
     private, public = new_pair()
     bench.write(action(), signer=Signer(private))
@@ -322,7 +345,7 @@ def test_inputs_that_changed_while_they_were_used_are_noticed(tmp_path: Path) ->
 
 def test_an_edit_in_the_same_tick_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Size, times and inode are as they were, because the clock of files is coarse."""
-    monkeypatch.setattr("procession_tasks.cache.contents._key", lambda stat: (1, 1, 1, 1))
+    monkeypatch.setattr("procession_tasks.cache.contents._key", lambda stat: (1, 1, 2**62, 1))
     (tmp_path / "in").write_text("one")
     contents = Contents(tmp_path)
     nodes = contents.nodes(["in"])
