@@ -14,7 +14,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import IO, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -30,6 +30,8 @@ from procession_tasks.web import is_loopback, pool
 CONNECT_TIMEOUT_S = 15.0
 TIMEOUT_S = 60.0  # for an answer to begin: a registry verifies a large blob before it answers
 AT_ONCE = 4
+_OK = 200
+_PIECE = 256 * 1024
 _ANSWER_LIMIT = 4 * 1024 * 1024  # what registries take for a manifest
 _REDIRECTION_LIMIT = 5
 _REPEAT = (307, 308)
@@ -74,17 +76,23 @@ class Connection:
         self._lock = threading.Lock()
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | Body | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Body | None = None,
+        into: IO[bytes] | None = None,
     ) -> Answer:
         """Send a request, follow redirections, and return what is answered.
 
-        Another host than the first gets no Authorization header.  Raises PassingError when nobody
+        What answers well with a body of any length is written `into` a file, if one is given, and is not in the
+        answer.  Another host than the first gets no Authorization header.  Raises PassingError when nobody
         answers and for answers that ask for patience (429, 5xx), BuildError for what does not
         pass: bad certificates, plain HTTP.
         """
         headers = {"User-Agent": "procession-tasks", **(headers or {})}
         for _ in range(_REDIRECTION_LIMIT):
-            answer = _patient(self._send(method, url, headers, body))
+            answer = _patient(self._send(method, url, headers, body, into))
             location = answer.headers.get("Location")
             if not location or answer.status not in (_MOVED if method in ("GET", "HEAD") else _REPEAT):
                 return answer
@@ -94,7 +102,9 @@ class Connection:
             url = target
         raise BuildError(f"{urlsplit(url).netloc}: must not redirect more than {_REDIRECTION_LIMIT} times")
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Body | None) -> Answer:
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Body | None, into: IO[bytes] | None
+    ) -> Answer:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
         may_be_plain = is_loopback(host) or host in self._plain_hosts
@@ -103,16 +113,18 @@ class Connection:
         if parts.scheme != "https" and not (parts.scheme == "http" and may_be_plain):
             raise BuildError(f"{host or 'a redirection'}: must be reached over HTTPS, got {parts.scheme}", hint=_LEAD)
         try:
-            return self._exchange(method, parts.geturl(), headers, body)
+            return self._exchange(method, parts.geturl(), headers, body, into)
         except SSLError as error:
             if not (may_be_plain and _knows_no_tls(error)):
                 raise _unanswered(host, error) from None
         except (HTTPError, OSError, http.client.HTTPException) as error:
             raise _unanswered(host, error) from None
         self._without_tls.add(host)  # nothing but the greeting has been sent
-        return self._send(method, url, headers, body)
+        return self._send(method, url, headers, body, into)
 
-    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Body | None) -> Answer:
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Body | None, into: IO[bytes] | None
+    ) -> Answer:
         interruption.check()
         if body is not None and not isinstance(body, bytes):
             headers = {**headers, "Content-Length": str(body.size)}
@@ -120,6 +132,10 @@ class Connection:
             method, url, body=body, headers=headers, redirect=False, retries=False, preload_content=False
         )
         with contextlib.closing(response):
+            if into is not None and response.status == _OK:
+                for piece in response.stream(_PIECE, decode_content=False):
+                    interruption.check()
+                    into.write(piece)
             content = response.read(_ANSWER_LIMIT + 1)
             if len(content) <= _ANSWER_LIMIT:
                 response.drain_conn()

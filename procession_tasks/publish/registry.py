@@ -1,6 +1,6 @@
-"""What a registry is asked: is this there, take this.
+"""What a registry is asked: is this there, take this, give that.
 
-Source: OCI distribution specification 1.1, "Pushing manifests" and "Pushing blobs".
+Source: OCI distribution specification 1.1, "Pushing manifests", "Pushing blobs" and "Pulling blobs".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import IO
 from urllib.parse import urlencode, urljoin
 
 from procession_tasks.errors import BuildError
@@ -27,6 +28,7 @@ _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _BAD_RANGE = 401, 403, 404, 416
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
 _SAID_LIMIT = 200
 _NO_HEADERS: Mapping[str, str] = {}
+_WHO = {"push": "pushes", "pull": "pulls"}
 _BINARY = "application/octet-stream"
 
 
@@ -69,6 +71,23 @@ class Registry:
         """Tell whether a repository has a blob."""
         answer = persistently(lambda: self._ask("HEAD", f"{self._base}/{path}/blobs/{digest}", path))
         return answer.status != _NOT_FOUND and bool(_expected(f"{self.host}/{path}", answer, _OK))
+
+    def get(self, path: str, digest: str, into: IO[bytes]) -> bool:
+        """Write a blob or a manifest into an empty file, and tell whether the repository has it.
+
+        What it is has to be verified.
+        """
+        for kind in ("blobs", "manifests"):
+
+            def fetch(url: str = f"{self._base}/{path}/{kind}/{digest}") -> Answer:
+                into.seek(0)
+                into.truncate()
+                return self._ask("GET", url, path, {"Accept": f"{_ACCEPT}, */*"}, access="pull", into=into)
+
+            answer = persistently(fetch)
+            if answer.status != _NOT_FOUND:
+                return bool(_expected(f"{self.host}/{path}", answer, _OK, does="pull"))
+        return False
 
     def put_manifest(self, path: str, name: str, manifest: Descriptor, content: bytes) -> None:
         """Store exactly these bytes under a tag or digest; all that they lead to must be there."""
@@ -126,19 +145,22 @@ class Registry:
         headers: Mapping[str, str] = _NO_HEADERS,
         body: bytes | Body | None = None,
         more_scopes: tuple[str, ...] = (),
+        access: str = "pull,push",
+        into: IO[bytes] | None = None,
     ) -> Answer:
         """Ask once, and once more when the registry wants to be shown who asks in another way."""
-        scopes = (f"repository:{path}:pull,push", *more_scopes)
+        scopes = (f"repository:{path}:{access}", *more_scopes)
         if server(url) != server(self._base):  # where an upload may go, which must not learn who asks
-            return self._connection.request(method, url, headers, body)
+            return self._connection.request(method, url, headers, body, into)
         shown = self._authorization.header(path, scopes)
-        answer = self._connection.request(method, url, _with(headers, shown), body)
+        answer = self._connection.request(method, url, _with(headers, shown), body, into)
         if answer.status != _UNAUTHORIZED or server(answer.url) != server(self._base):
             return answer
         challenges = parse_challenges(answer.headers.getlist("WWW-Authenticate"))
         if not self._authorization.is_worth_another(shown, challenges):
             return answer
-        return self._connection.request(method, url, _with(headers, self._authorization.header(path, scopes)), body)
+        shown = self._authorization.header(path, scopes)
+        return self._connection.request(method, url, _with(headers, shown), body, into)
 
     def _location(self, path: str, answer: Answer, before: str) -> str:
         location = answer.headers.get("Location")
@@ -173,20 +195,21 @@ def _same_digest(place: str, answer: Answer, digest: str) -> None:
         )
 
 
-def _expected(place: str, answer: Answer, *statuses: int) -> Answer:
+def _expected(place: str, answer: Answer, *statuses: int, does: str = "push") -> Answer:
     """Return an answer that has one of the statuses; raises what says why it has not."""
     if answer.status in statuses:
         return answer
     host = place.partition("/")[0]
     if answer.status == _UNAUTHORIZED:
-        raise RefusedError(f"{place}: must know who pushes, got {_said(answer)}", hint=f"podman login {host}")
+        raise RefusedError(f"{place}: must know who {_WHO[does]}, got {_said(answer)}", hint=f"podman login {host}")
     if answer.status == _FORBIDDEN:
-        hint = f"podman login {host}, as a user who may push there"
-        raise RefusedError(f"{place}: must allow this user to push, got {_said(answer)}", hint=hint)
+        hint = f"podman login {host}, as a user who may {does} there"
+        raise RefusedError(f"{place}: must allow this user to {does}, got {_said(answer)}", hint=hint)
     if answer.status == _NOT_FOUND:
         hint = "see whether the name is right, and whether the registry wants the repository to be made first"
         raise BuildError(f"{place}: must be a repository of a registry, got {_said(answer)}", hint=hint)
-    raise BuildError(f"{place}: must be taken by the registry, got {_said(answer)}")
+    done = {"push": "taken", "pull": "given"}[does]
+    raise BuildError(f"{place}: must be {done} by the registry, got {_said(answer)}")
 
 
 def _said(answer: Answer) -> str:

@@ -346,7 +346,8 @@ class FaultyRegistry:
         if kind == "manifests":
             return self._manifest(to, path, name, content)
         if kind == "blobs":
-            return (200 if name in self.blobs.get(path, {}) else 404), b"", {"Docker-Content-Digest": name}
+            content = self.blobs.get(path, {}).get(name)
+            return (404 if content is None else 200), content or b"", {"Docker-Content-Digest": name}
         if to.command == "POST":
             return self._begin(path, query)
         return self._upload(to, path, name, content, query.get("digest"))
