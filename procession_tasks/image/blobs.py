@@ -31,8 +31,8 @@ class Blobs(Protocol):
 class FolderBlobs:
     """The blobs of a layout in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        self.name = name or str(folder)
         self._folder = folder
 
     def open(self, digest: str) -> BinaryIO | None:
@@ -53,8 +53,8 @@ class FolderBlobs:
 class TarBlobs:
     """The blobs of a layout in one tar, whose members are found by where they are in it."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.name = name or str(path)
         self._path = path
         self._places = self._found()
 
