@@ -12,6 +12,7 @@ from procession_tasks.definition.shape import (
     Boolean,
     Choice,
     Finding,
+    ForAll,
     Integer,
     Listing,
     Record,
@@ -197,6 +198,19 @@ def _check_path(path: Path) -> Iterable[Finding]:
         yield "target", "must go with type: symlink", repr(path.target), None
 
 
+def _size(text: str) -> int:
+    """Read a size as sizes are printed: M and MB are a million bytes; MiB is 1024 times 1024."""
+    number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", text).groups()  # type: ignore[union-attr]  # by the pattern
+    size: float = float(number) * (1024 if unit.endswith("iB") else 1000) ** ("KMG".index(unit[0].upper()) + 1)
+    return round(size)
+
+
+_SIZE = Text(
+    "must be a size with its unit: K, M or G, which are powers of 1000, or KiB, MiB or GiB",
+    r"(0\.[0-9]{1,3}|[1-9][0-9]{0,5}(\.[0-9]{1,3})?)[kKMG](i?B)?",
+    "such as 20M",
+    convert=_size,
+)
 DEFAULT_PLATFORMS = (Platform("linux", "amd64"),)
 _SUITES = Listing(_SUITE, at_least=1)
 _PATTERNS = Listing(PATTERN)
@@ -247,11 +261,24 @@ class ImageFile:
     )
     accounts: Accounts = key(Record(Accounts, _check_accounts), "users and groups", default=NO_ACCOUNTS)
     paths: tuple[Path, ...] = key(Listing(Record(Path, _check_path)), "declared paths and modes", default=())
+    size_budget: int | tuple[tuple[Platform, int], ...] = key(
+        ForAll(_SIZE, Table(PLATFORM, _SIZE)),
+        "the most that an image's files may have, such as 20M, or such a size for a platform each",
+        default=(),
+    )
+
+    def budget(self, platform: Platform) -> int | None:
+        """Return the most bytes that the files of the image may have on a platform."""
+        return self.size_budget if isinstance(self.size_budget, int) else dict(self.size_budget).get(platform)
 
 
 def _check_image(image: ImageFile) -> Iterable[Finding]:
     for platform in sorted({p for p in image.platforms if image.platforms.count(p) > 1}):
         yield "platforms", "must name each platform once", str(platform), None
+    for platform, _ in () if isinstance(image.size_budget, int) else image.size_budget:
+        if platform not in image.platforms:
+            rule = "must be for platforms of the image"
+            yield "size-budget", rule, str(platform), f"platforms: {', '.join(map(str, image.platforms))}"
     claims = [binary.binary for binary in image.go] + [path.path for path in image.paths if path.type != "file"]
     for path in sorted({path for path in claims if claims.count(path) > 1}):
         yield "paths", "must claim each path once", "/" + path, None

@@ -158,6 +158,20 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class ForAll:
+    """A value for all names of a table, or a table with a value for each: the value, or pairs."""
+
+    of: Shape
+    table: Table
+
+    def read(self, node: Node, key: str, report: Report) -> Any:
+        return (self.table if node.kind == "mapping" else self.of).read(node, key, report)
+
+    def schema(self) -> Json:
+        return {"oneOf": [self.of.schema(), self.table.schema()]}
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A mapping with fixed keys, as an instance of a dataclass whose fields were made by `key`.
 
@@ -229,7 +243,10 @@ class Record:
 
 
 def key(shape: Shape, doc: str, *, default: Any = dataclasses.MISSING) -> Any:
-    """Declare a key of a file as a dataclass field; without a default it must be given."""
+    """Declare a key of a file as a dataclass field; without a default it must be given.
+
+    A field with an underscore is a key with a hyphen.
+    """
     return dataclasses.field(default=default, metadata={"shape": shape, "doc": doc})
 
 
@@ -246,7 +263,7 @@ def _nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def _fields(cls: type) -> dict[str, dataclasses.Field[Any]]:
-    return {field.name: field for field in dataclasses.fields(cls) if "shape" in field.metadata}
+    return {field.name.replace("_", "-"): field for field in dataclasses.fields(cls) if "shape" in field.metadata}
 
 
 def _join(key: str, name: str) -> str:

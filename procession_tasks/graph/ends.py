@@ -40,7 +40,7 @@ def verify() -> Iterator[Task]:
 def sizes() -> Iterator[Task]:
     """say what images hold, largest first, by package"""
     for one in each_plan():
-        action = told(tool("sizes.tell", one.inject, session()), session())
+        action = told(tool("sizes.tell", one.inject, one.check_size, session()), session())
         staged = [f"{one.inject.kind}:{one.name}"]
         doc = f"say what {one.image} holds for {one.platform}, largest first"
         yield Task(f"sizes:{one.name}", [action], subtask_of="sizes", doc=doc, task_dep=staged, io=UNCAPTURED)

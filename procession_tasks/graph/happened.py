@@ -196,7 +196,7 @@ def _places(plans: Iterable[Plan]) -> Iterator[tuple[str, tuple[str, str | None]
     """Say of which image and platform each task is."""
     for one in plans:
         programs = [step for program in one.programs for step in (program.list, program.compile)]
-        for step in (*programs, one.fetch, one.inject, one.pack, one.pack_oci, one.archive_oci):
+        for step in (*programs, one.fetch, one.inject, one.check_size, one.pack, one.pack_oci, one.archive_oci):
             if step:
                 yield f"{step.kind}:{step.subject}", (one.image, str(one.platform))
         yield f"index-oci:{one.image}", (one.image, None)

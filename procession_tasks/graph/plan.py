@@ -20,6 +20,7 @@ from procession_tasks.definition.model import (
 from procession_tasks.golang.program import Mode, Program, build_command, environment, list_command
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.image import aci, deflate, oci
+from procession_tasks.image import budget as budgets
 from procession_tasks.platform import Platform
 from procession_tasks.rootfs import stage
 from procession_tasks.step import Step
@@ -49,6 +50,7 @@ def plan(
         _pack(image, name, platform, inject, date),
         pack_oci,
         _archive_oci(name, platform, pack_oci, date),
+        _check_size(image, name, platform, inject),
     )
 
 
@@ -139,6 +141,25 @@ def _package_options(debian: Debian, defaults: DebianSettings) -> Iterable[str]:
     yield from (f"--default-prune={pattern}" for pattern in sorted(defaults.prune))
     yield from (f"--default-keep={pattern}" for pattern in sorted(defaults.keep))
     yield from (f"--waive={json.dumps([rule, subject])}" for rule, of in debian.waive for subject, _ in of)
+
+
+def _check_size(image: Image, name: str, platform: Platform, inject: Step) -> Step | None:
+    """Declare what checks a size budget; it is a step of its own, so that another budget repacks nothing."""
+    if (budget := image.file.budget(platform)) is None:
+        return None
+    listing, _, owners = inject.outputs
+    record = f"build/state/sizes/{image.name}@{platform.slug}.sizes"
+    command = (
+        "check-size",
+        f"--format={budgets.FORMAT}",
+        f"--definition={image.folder}",
+        f"--platform={platform}",
+        f"--budget={budget}",
+        f"--list={listing}",
+        f"--owners={owners}",
+        f"--record={record}",
+    )
+    return Step("check-size", name, platform.slug, command, (listing, owners), (record,))
 
 
 def _pack(image: Image, name: str, platform: Platform, inject: Step, date: int) -> Step:

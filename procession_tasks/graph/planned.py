@@ -32,7 +32,7 @@ class ProgramPlan:
 class Plan:
     """The steps of one image on one platform; `name` is what its tasks are called after the colon.
 
-    Only an image with packages has a step that fetches them.
+    Only an image with packages has a step that fetches them, and only one with a size budget one that checks it.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Plan:
     pack: Step
     pack_oci: Step
     archive_oci: Step
+    check_size: Step | None = None
 
 
 def flatten(plan: Plan) -> Any:
@@ -60,7 +61,7 @@ def restore(flat: Any) -> Plan:
         Platform(*platform),
         tuple(_program(*program) for program in programs),
         fetch and Step(*fetch),
-        *(Step(*step) for step in steps),
+        *(step and Step(*step) for step in steps),
     )
 
 

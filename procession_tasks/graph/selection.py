@@ -9,7 +9,7 @@ from contextvars import ContextVar
 # The stages that nothing else depends on; they are made when they are asked for.
 _ENDS = frozenset(["release", "validate", "verify", "lock", "outdated", "sizes", "push", "run"])
 _GATHERING = frozenset(["go-inputs", "go-compile", "fetch-packages", "inject-binary", "inject-packages"])
-_PACKING = frozenset(["pack-aci", "pack-oci", "index-oci", "archive-oci", "build", "release"])
+_PACKING = frozenset(["check-size", "pack-aci", "pack-oci", "index-oci", "archive-oci", "build", "release"])
 _MAKING = _GATHERING | _PACKING
 # The stages that are about the locks, and so need none.
 _LOCKING = frozenset(["lock", "outdated"])

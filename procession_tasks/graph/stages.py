@@ -19,7 +19,9 @@ from procession_tasks.graph.selection import is_about_locks, selected
 from procession_tasks.graph.session import session
 from procession_tasks.step import Step
 
-_OF_SOME = frozenset(["fetch-packages", "inject-binary", "inject-packages"])  # stages that not every image goes through
+_OF_SOME = frozenset(
+    ["fetch-packages", "inject-binary", "inject-packages", "check-size"]
+)  # stages that not every image goes through
 UNCAPTURED = {"capture": False}  # doit captures by swapping sys.stdout under all threads
 
 
@@ -69,7 +71,7 @@ def usual(kind: str) -> list[str]:
 
 
 def _kinds(one: Plan) -> set[str]:
-    return {step.kind for step in (one.fetch, one.inject) if step}
+    return {step.kind for step in (one.fetch, one.inject, one.check_size) if step}
 
 
 def each_plan() -> Iterator[Plan]:

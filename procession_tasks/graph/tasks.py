@@ -16,7 +16,7 @@ from procession_tasks.graph.actions import tool
 from procession_tasks.graph.batch import Batch
 from procession_tasks.graph.checker import Listed
 from procession_tasks.graph.plan import index
-from procession_tasks.graph.planned import ProgramPlan
+from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.selection import is_about_locks, may_need
 from procession_tasks.graph.session import session
 from procession_tasks.graph.stages import by_image, each_plan, group, joint, task, usual
@@ -24,8 +24,8 @@ from procession_tasks.graph.stages import by_image, each_plan, group, joint, tas
 
 def create_tasks() -> Iterator[Task]:
     """Create every task that the command line may lead to."""
-    making = (_go_inputs, _go_compile, _fetch_packages, _inject_binary, _inject_packages, _pack_aci)
-    packing = (_pack_oci, _index_oci, _archive_oci, _build, _release)
+    making = (_go_inputs, _go_compile, _fetch_packages, _inject_binary, _inject_packages, _check_size)
+    packing = (_pack_aci, _pack_oci, _index_oci, _archive_oci, _build, _release)
     for stage in ends.ABOUT_LOCKS if is_about_locks() else (*making, *packing, *ends.OTHERS, *ends.ABOUT_LOCKS):
         if may_need(stage.__name__.strip("_").replace("_", "-")):
             yield from stage()
@@ -93,10 +93,25 @@ def _inject(kind: str) -> Iterator[Task]:
             yield task(one.inject, tool("caching.run", "tools.inject", one.inject, session()), doc)
 
 
+def _check_size() -> Iterator[Task]:
+    """see that images are within their size budgets"""
+    for one in each_plan():
+        if one.check_size:
+            doc = f"see that {one.image} for {one.platform} is within its size budget"
+            yield task(one.check_size, tool("budgets.check", one.check_size, session()), doc)
+    yield from group("check-size", _check_size, usual("check-size"))
+
+
+def _checked(one: Plan) -> list[str]:
+    """Name what has to go well before an image is packed."""
+    return [f"check-size:{one.name}"] if one.check_size else []
+
+
 def _pack_aci() -> Iterator[Task]:
     """pack App Container Images"""
     for one in each_plan():
-        yield task(one.pack, tool("caching.run", "tools.pack", one.pack, session()), f"pack {one.pack.outputs[0]}")
+        doc = f"pack {one.pack.outputs[0]}"
+        yield task(one.pack, tool("caching.run", "tools.pack", one.pack, session()), doc, task_dep=_checked(one))
     yield from group("pack-aci", _pack_aci, usual("pack-aci"))
 
 
@@ -104,7 +119,8 @@ def _pack_oci() -> Iterator[Task]:
     """pack OCI images"""
     for one in each_plan():
         doc = f"pack {one.pack_oci.outputs[0]}, an OCI image layout"
-        yield task(one.pack_oci, tool("caching.run", "oci.pack", one.pack_oci, session()), doc)
+        work = tool("caching.run", "oci.pack", one.pack_oci, session())
+        yield task(one.pack_oci, work, doc, task_dep=_checked(one))
     yield from group("pack-oci", _pack_oci, usual("pack-oci"))
 
 
