@@ -23,8 +23,8 @@ class Diff(Located):
     doc_purpose = "say what is different between two images, or between an image and what was last pushed of it"
     doc_usage = "IMAGE [IMAGE]"
     doc_description = (
-        "An IMAGE is one of this repository (api, api@linux-arm64), an .aci, an OCI image layout,\n"
-        "or an archive of one.\n"
+        "An IMAGE is one of this repository (api, api@linux-arm64), an .aci, an OCI image layout "
+        "or an archive of one. "
         "Exit status: 0 if the images are equal, 1 if they are not, 2 if that cannot be told."
     )
     cmd_options = (
@@ -43,6 +43,8 @@ class Diff(Located):
         try:
             options, words = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), self.cmdparser.get_long())
         except getopt.GetoptError as error:
+            if "--help" in in_args:
+                return int(super().parse_execute(in_args))
             sys.stderr.write(f"doit: {error}\n  hint: doit diff --help lists the options\n")
             return USAGE
         status: int = super().parse_execute([part for option in options for part in option if part] + words)

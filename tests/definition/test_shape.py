@@ -12,6 +12,7 @@ import pytest
 from procession_tasks.definition.shape import (
     Boolean,
     Choice,
+    ForAll,
     Integer,
     InvalidError,
     Listing,
@@ -51,6 +52,11 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Hyphened:
+    how_far: int = key(Integer(0, 9), "how far")
+
+
+@dataclass(frozen=True)
 class Pair:
     one: Point = key(Record(Point), "the first")  # noqa: RUF009  # as the model does
     two: Point = key(Record(Point), "the second")  # noqa: RUF009
@@ -75,6 +81,9 @@ GOOD: list[tuple[Shape, str, Any]] = [
     (Listing(WORD), "[b, a]", ("b", "a")),
     (Listing(WORD, or_one=True), "a", ("a",)),
     (Table(WORD, Integer(0, 9)), "{b: 2, a: 1}", (("a", 1), ("b", 2))),
+    (ForAll(WORD, Table(WORD, WORD)), "a", "a"),
+    (ForAll(WORD, Table(WORD, WORD)), "{a: b}", (("a", "b"),)),
+    (Record(Hyphened), "{how-far: 3}", Hyphened(3)),
     (Record(Point), "{x: 3}", Point(3)),
     (Record(Point), "{name: q, x: 3}", Point(3, "q")),
     (Record(Pair, _ordered), "{one: {x: 1}, two: {x: 2}}", Pair(Point(1), Point(2))),
@@ -121,6 +130,14 @@ BAD: list[tuple[Shape, str, list[str]]] = [
         ],
     ),
     (Table(WORD, WORD), "[a]", ["f:1: key: must be a mapping, got a list"]),
+    (ForAll(WORD, Table(WORD, WORD)), "[a]", ["f:1: key: must be a word, got a list\n  hint: such as x"]),
+    (ForAll(WORD, Table(WORD, WORD)), "{a: B}", ["f:1: key.a: must be a word, got 'B'\n  hint: such as x"]),
+    (Record(Hyphened), "{how-far: x}", ["f:1: key.how-far: must be a whole number from 0 to 9, got 'x'"]),
+    (
+        Record(Hyphened),
+        "{how_far: 3}",
+        ["f:1: key.how_far: must be a known key\n  hint: did you mean how-far?"],
+    ),
     (Record(Point), "5", ["f:1: key: must be a mapping, got 5"]),
     (Record(Point), "{x: 1, z: 2}", ["f:1: key.z: must be a known key\n  hint: known keys: x, name"]),
     (Record(Point), "{x: 1, nmae: q}", ["f:1: key.nmae: must be a known key\n  hint: did you mean name?"]),
@@ -215,6 +232,11 @@ def accepts(schema: dict[str, Any], value: Any) -> bool:  # noqa: PLR0911  # a c
         (Listing(WORD, at_least=1, or_one=True), ["a"], True),
         (Table(WORD, WORD), {"a": "b"}, True),
         (Table(WORD, WORD), {"A": "b"}, False),
+        (ForAll(WORD, Table(WORD, WORD)), "a", True),
+        (ForAll(WORD, Table(WORD, WORD)), {"a": "b"}, True),
+        (ForAll(WORD, Table(WORD, WORD)), {"a": "B"}, False),
+        (Record(Hyphened), {"how-far": 1}, True),
+        (Record(Hyphened), {"how_far": 1}, False),
         (Record(Point), {"x": 1}, True),
         (Record(Point), {"name": "a"}, False),
         (Record(Point), {"x": 1, "y": 1}, False),

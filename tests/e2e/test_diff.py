@@ -243,6 +243,12 @@ def test_what_is_no_image_is_told(workspace: Any, words: tuple[str, ...], told: 
     assert not workspace.path("build/state").exists(), "looking leaves nothing behind"
 
 
+def test_help_says_what_an_image_may_be(workspace: Any) -> None:
+    ended = workspace.build("diff", "--help")
+    assert "An IMAGE is one of this repository (api, api@linux-arm64), an .aci, " in " ".join(ended.out.split())
+    assert "--json" in ended.out
+
+
 def test_a_damaged_image_is_told(workspace: Any) -> None:
     workspace.build("build:api", "archive-oci:api")
     whole = workspace.aci("api").read_bytes()
