@@ -49,6 +49,11 @@ def select(words: Sequence[str]) -> None:
     _images.set(None if "" in images else images)
 
 
+def built(words: Sequence[str]) -> list[str]:
+    """Name the tasks that words mean where images are spoken of: an image stands for its `build`."""
+    return [word if {*word} & {*":/"} or word in _MAKING | _ENDS else f"build:{word}" for word in words]
+
+
 def selected() -> frozenset[str] | None:
     """Return the names of the images asked for, or None for all."""
     return _images.get()
