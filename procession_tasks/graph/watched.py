@@ -101,10 +101,10 @@ def look(root: Path, names: Iterable[str]) -> Looked:
 
 
 def _add_tree(top: str, files: dict[str, Key], folders: dict[str, tuple[Key, frozenset[str]]]) -> None:
-    """Add what is in a folder and below; a temporary file counts if it is there already, for it went in."""
+    """Add what is in a folder and below; a temporary file that is there already went in, and counts when it goes."""
     for folder, below in _walk(top):
         folders[folder] = _folder(folder, temporary=True)
-        files |= {path: _key(path) for path in below}
+        files |= {path: _key(path) for path in below if not is_temporary(os.path.basename(path))}
 
 
 def _walk(top: str) -> Iterator[tuple[str, list[str]]]:

@@ -266,3 +266,15 @@ def test_mermaid_itself_takes_it(of: Picture, node_modules: Path) -> None:
     done = subprocess.run(command, input=to_mermaid(of).encode("utf-8", "replace"), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().strip().startswith("flowchart")
+
+
+# The documents
+
+
+def test_the_picture_in_the_documents_is_small_and_one_of_ours() -> None:
+    content = (Path(__file__).parents[2] / "docs/graph.svg").read_bytes()
+    assert len(content) < 60_000
+    root = ET.fromstring(content)
+    assert root.find(f"{SVG}title").text == "build: 6 images, 32 tasks: 2 stale, 8 behind, 22 fresh"
+    style = ET.fromstring(to_svg(SIX)).find(f"{SVG}style")
+    assert root.find(f"{SVG}style").text == style.text
