@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from procession_tasks.definition.cache import CACHE_URL, CacheSettings, RemoteSettings
 from procession_tasks.errors import BuildError
+from procession_tasks.web import is_loopback
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 # A pull request's code decides what it builds: GitHub Actions and GitLab CI say that it is one.
@@ -60,6 +61,12 @@ class Endpoint:
     def name(self) -> str:
         """Scheme, host and port."""
         return "/".join(self.url.split("/")[:3])
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether a credential leaves this machine without encryption."""
+        parts = urlsplit(self.url)
+        return bool(self.access.authorization) and parts.scheme in ("http", "grpc") and not is_loopback(parts.netloc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class Caching:
         self.contents = Contents(session.root)
         self.disk = _disk(session, settings)
         remote = None if settings.remote is None else connect(settings.remote, session)
+        if settings.remote and settings.remote.is_exposed:
+            warn(f"cache {settings.remote.name}: the credential is sent where anybody on the way can read it")
         self.store = Store(
             self.disk,
             remote,

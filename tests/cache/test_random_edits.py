@@ -36,6 +36,16 @@ EDITS: dict[str, tuple[str, Callable[[str], str | None]]] = {
     ),
     "flags": (API_IMAGE, lambda text: text.replace("  binary: /bin/api", "  binary: /bin/api\n  ldflags: -s")),
     "a declared path": (API_IMAGE, lambda text: f"{text}paths: [{{path: /tmp, type: directory, mode: '1777'}}]\n"),
+    "embedding": (
+        "services/internal/shared/embed.go",
+        lambda _: 'package shared\n\nimport "embed"\n\n//go:embed *.go\nvar Files embed.FS\n',
+    ),
+    "a file of the replaced module": ("services/lib/lib.go", lambda text: text.replace("one", "two")),
+    "an environment": (
+        API_IMAGE,
+        lambda text: text.replace("  binary: /bin/api", "  binary: /bin/api\n  environment: {GOAMD64: v2}"),
+    ),
+    "a mode of rootfs": ("deploy/aci/iam/rootfs/etc/tool", lambda _: "#!/bin/sh\n"),
     "the version of the language": ("services/go.mod", lambda text: text.replace("go 1.27", "go 1.26")),
 }
 
@@ -45,6 +55,12 @@ class Machine:
 
     def __init__(self, workspace: Any) -> None:
         self.workspace = workspace
+        workspace.write("services/lib/go.mod", "module lib.example/lib\n\ngo 1.26\n")
+        workspace.write("services/lib/lib.go", 'package lib\n\nconst Word = "one"\n')
+        use = 'package apionly\n\nimport "lib.example/lib"\n\nfunc init() { println(lib.Word) }\n'
+        workspace.write("services/internal/apionly/use.go", use)
+        replaced = "\nrequire lib.example/lib v1.0.0\n\nreplace lib.example/lib => ./lib\n"
+        workspace.write("services/go.mod", workspace.read("services/go.mod") + replaced)
         self.original = {
             path: workspace.read(path) if workspace.path(path).exists() else None for path, _ in EDITS.values()
         }

@@ -76,6 +76,21 @@ def test_a_password_in_a_url_does_not_stay_there() -> None:
     assert "cret" not in repr(found)
 
 
+@pytest.mark.parametrize(
+    ("url", "token", "is_exposed"),
+    [
+        ("http://cache.example", "t", True),
+        ("grpc://cache.example:1", "t", True),
+        ("https://cache.example", "t", False),
+        ("http://127.0.0.1:80", "t", False),
+        ("grpc://localhost:80", "t", False),
+        ("http://cache.example", None, False),
+    ],
+)
+def test_a_credential_is_for_the_server_alone(url: str, token: str | None, *, is_exposed: bool) -> None:
+    assert endpoint(url, "", Access(token=token)).is_exposed == is_exposed
+
+
 def test_a_token_goes_before_a_password() -> None:
     assert Access(token="t", user="u", password="p").authorization == "Bearer t"
     assert Access().authorization is None
