@@ -47,10 +47,14 @@ class Found:
 
 @dataclass(slots=True)
 class Account:
-    """What a run had of a cache elsewhere; bytes are those of contents."""
+    """What a run had of a cache elsewhere; bytes are those of contents.
+
+    `moves` are the transfers of contents: what, when by the monotonic clock, seconds, bytes.
+    """
 
     fetched: int = 0
     sent: int = 0
+    moves: list[tuple[str, float, float, int]] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
 
 
@@ -213,7 +217,8 @@ class Store:
         return self.bring(outputs.indirect(folders), worth_s)
 
     def _fetch(self, remote: Remote, digests: Collection[Digest], worth_s: float) -> bool:
-        end = time.monotonic() + worth_s
+        started = time.monotonic()
+        end = started + worth_s
         try:
             remote.fetch(
                 [digest for digest in digests if not self._disk.has(digest)],
@@ -224,8 +229,10 @@ class Store:
         except OSError as error:
             self._without_disk(error)
             return False
+        size = sum(digest.size_bytes for digest in digests)
         with self._lock:
-            self.account.fetched += sum(digest.size_bytes for digest in digests)
+            self.account.fetched += size
+            self.account.moves.append((f"fetch {remote.name}", started, time.monotonic() - started, size))
             self._there.update(digests)
         return True
 
@@ -267,11 +274,13 @@ class Store:
             return
         whole = [*blobs, *self._directories(result)] if self._remote.knows_directories else blobs
         new = [blob for blob in whole if blob.digest not in self._there]
+        size, started = sum(blob.digest.size_bytes for blob in new), time.monotonic()
         with contextlib.suppress(OSError):  # of this machine's files: somebody emptied the cache meanwhile
             self._remote.send(new)
             self._remote.put_result(key, result)
             with self._lock:
-                self.account.sent += sum(blob.digest.size_bytes for blob in new)
+                self.account.sent += size
+                self.account.moves.append((f"send {self._remote.name}", started, time.monotonic() - started, size))
                 self._there.update(blob.digest for blob in new)
 
     def _directories(self, result: ActionResult) -> Iterator[Blob]:

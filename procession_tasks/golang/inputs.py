@@ -22,6 +22,25 @@ from procession_tasks.states import ABSENT
 _FORMAT = 4
 
 
+# What Go compiles, by the ends of names; the rest of a folder of sources is nothing to it.
+_COMPILED = (
+    ".go", ".c", ".cc", ".cpp", ".cxx", ".m", ".h", ".hh", ".hpp", ".hxx", ".f", ".F", ".for", ".f90", ".s", ".S",
+    ".sx", ".swig", ".swigcxx", ".syso",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file that is not as it was when `go list` read it: its state then and now.
+
+    A folder is one whose names changed, in a way that cannot be named.
+    """
+
+    path: str
+    before: str
+    after: str
+
+
 @dataclass(frozen=True, slots=True)
 class LookedAt:
     """What decides what `go list` says of a program: files by content or absence, folders by their names.
@@ -51,7 +70,8 @@ class Inputs:
         self._fresh: dict[str, bool] = {}
         self._still: bool | None = None
         self._same: set[int] = set()
-        self._changed: set[int] = set()
+        self._changed: dict[int, tuple[Difference, ...]] = {}
+        self._differences: dict[str, tuple[Difference, ...]] = {}
         self._listed: dict[str, frozenset[int]] = {}
         self._broken: set[str] = set()
         self._moved: dict[int, bool] = {}
@@ -64,7 +84,13 @@ class Inputs:
             indexes = self._kept()["programs"].get(package)
             verdict = indexes is not None and self._unmoved() and self._unchanged(indexes)
             self._fresh[package] = verdict
+            if indexes is not None and not verdict:  # now: the next listing forgets what there was
+                self._differences[package] = self._found(indexes)
         return verdict
+
+    def differences(self, package: str) -> tuple[Difference, ...]:
+        """Say what made a program not `fresh`, as that found it; nothing for one that is not known at all."""
+        return self._differences.get(package, ())
 
     def listing(self, names: Sequence[str]) -> dict[str, Package]:
         """List these programs with one `go list`: every package of theirs, by import path.
@@ -160,20 +186,50 @@ class Inputs:
 
     def _unchanged(self, indexes: frozenset[int]) -> bool:
         """Tell whether these packages are as they were; each is looked at once a run."""
-        for index in indexes - self._same:
-            if index in self._changed or not self._is_same(index):
-                self._changed.add(index)
-                return False
-            self._same.add(index)
-        return True
+        return not any(self._changes(index) for index in indexes - self._same)
 
-    def _is_same(self, index: int) -> bool:
-        package, states = self._kept()["packages"][index], self._context.states
-        return (
-            states.same(package["files"])
-            and states.same(package["ignored"])
-            and all(states.listing(path) == names for path, names in package["folders"])
-        )
+    def _found(self, indexes: frozenset[int]) -> tuple[Difference, ...]:
+        """Collect what is not as it was of these packages and of what concerns them all."""
+        moved = [one for path, before in self._kept()["watched"] if (one := self._difference(path, before))]
+        compiler, before = self._compiler_line(), self._kept().get("compiler")
+        if compiler != before:
+            moved.append(Difference(self._mode.cc, " ".join(before or (ABSENT,)), " ".join(compiler) or ABSENT))
+        found = (one for index in sorted(indexes - self._same) for one in self._changes(index))
+        return tuple(sorted({*moved, *found}, key=lambda one: one.path))
+
+    def _changes(self, index: int) -> tuple[Difference, ...]:
+        """Say how a package is not as it was; nothing for one that is."""
+        found = self._changed.get(index)
+        if found is None:
+            package, states = self._kept()["packages"][index], self._context.states
+            pairs = (*package["files"], *package["ignored"])
+            names = [path for path, names in package["folders"] if states.listing(path) != names]
+            if not names and states.same(pairs):
+                self._same.add(index)
+                return ()
+            changed = [one for path, before in pairs if (one := self._difference(path, before))]
+            known = {path for path, _ in (*pairs, *package["folders"])}
+            for folder in names:
+                changed += self._new(folder, known)
+                if not any(os.path.dirname(one.path) == folder for one in changed):
+                    changed.append(Difference(folder, "", ""))
+            found = self._changed[index] = tuple(changed)
+        return found
+
+    def _difference(self, path: str, before: str) -> Difference | None:
+        after = self._context.states.state(path)
+        return None if after == before else Difference(path, before, after)
+
+    def _new(self, folder: str, known: set[str]) -> list[Difference]:
+        """Find what is in a folder that `go list` would look at and did not know."""
+        embeds = any(os.path.dirname(path) == folder and not _may_be_compiled(path) for path in known)
+        try:
+            names = sorted(os.listdir(self._context.root / folder))
+        except OSError:
+            return []
+        paths = [os.path.join(folder, name) for name in names if embeds or _may_be_compiled(name)]
+        state = self._context.states.state
+        return [Difference(path, ABSENT, state(path)) for path in paths if path not in known]
 
     def learn(self, names: Sequence[str], listed: Mapping[str, Package], started: int) -> None:
         """Replace what is kept of these programs; the others stay if they are still fresh.
@@ -260,6 +316,11 @@ class Inputs:
             hint = f"install {self._mode.cc}, or set go.cc for {self._mode.platform}"
             raise BuildError(f"go.cgo: needs the C compiler {self._mode.cc}, which is not on PATH", hint=hint)
         return (f"cc {state} {self._mode.cc}",)
+
+
+def _may_be_compiled(name: str) -> bool:
+    """Tell whether the name alone lets Go look into a file of a package; tests are no part of a program."""
+    return name.endswith(_COMPILED) and not name.startswith(("_", ".")) and not name.endswith("_test.go")
 
 
 def _looked_at(package: Package) -> tuple[str, ...]:

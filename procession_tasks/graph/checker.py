@@ -13,11 +13,11 @@ from procession_tasks.graph.session import session
 from procession_tasks.states import ABSENT
 
 if TYPE_CHECKING:
+    from procession_tasks.golang.inputs import Difference
+    from procession_tasks.graph.cause import Cause
     from procession_tasks.step import Step
 
-NEVER_BUILT = "it was never built here"
 _UNCERTAIN = "an input moved"
-_MOST = 3  # names in a reason
 
 
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
@@ -55,55 +55,53 @@ class Declared:
 
     doit checks that targets exist; an output that was edited, cut short or swapped is made
     again, not trusted.  `moved` tells whether an input behind the
-    step's own was written while the action ran.  Its `repr` is the reason, for `doit info`.
+    step's own was written while the action ran.  `causes` is why the step has to run, as last asked;
+    empty if it need not.  Its `repr` is that in words, for `doit info`.
     """
 
     def __init__(self, step: Step, moved: Callable[[], bool] = lambda: False) -> None:
-        self._step = step
+        self.step = step
         self._digest = step.digest
         self._session = session()
         self._moved = moved
-        self._reason = ""
+        self.causes: tuple[Cause, ...] = ()
 
     def __call__(self, task: Any, values: dict[str, Any]) -> bool:
         states = self._session.states
         for path in task.file_dep:
             states.state(path)  # seen now, before the action runs
-        self._reason = self._stale(values)
-        return not self._reason
+        self.causes = self._stale(values)
+        return not self.causes
 
     def __repr__(self) -> str:
-        return self._reason
-
-    @property
-    def reason(self) -> str:
-        """Why the step has to run, as last asked; empty if it need not."""
-        return self._reason
+        return _words(self.causes)
 
     def configure_task(self, task: Any) -> None:
         """Have doit ask for what to remember (only after the action succeeded)."""
         task.value_savers.append(self._made)
 
-    def _stale(self, values: dict[str, Any]) -> str:
+    def _stale(self, values: dict[str, Any]) -> tuple[Cause, ...]:
+        """Find what is not as it was when the step was last made."""
+        states, outputs = self._session.states, values.get("outputs", {})
+        if values.get("declared") == self._digest and states.same(outputs.items()):
+            return ()
+        from procession_tasks.graph.cause import DECLARATION, LOST, NEVER, OUTPUT, UNCERTAIN, Cause  # it is stale
+
         if not values:
-            return NEVER_BUILT
-        if values.get("declared") == _UNCERTAIN:
-            return "an input was written while it was used"
-        if values.get("declared") != self._digest:
-            return "its declaration changed: command, flags, environment, toolchain or our own format"
-        for path, state in values.get("outputs", {}).items():
-            if self._session.states.state(path) != state:
-                return f"{path} is not as it was built"
-        return ""
+            return (Cause(NEVER),)
+        if values["declared"] != self._digest:
+            return (Cause(UNCERTAIN if values["declared"] == _UNCERTAIN else DECLARATION),)
+        changed = ((path, states.state(path)) for path, made in outputs.items() if states.state(path) != made)
+        return tuple(Cause(LOST if state == ABSENT else OUTPUT, path) for path, state in changed)
 
     def _made(self) -> dict[str, Any]:
         """Remember what was made, unless an input was written meanwhile: what went in is not known then."""
         states = self._session.states
-        states.forget(self._step.outputs)
-        if self._moved() or any(map(states.has_moved, self._step.inputs)):
+        states.forget(self.step.outputs)
+        if self._moved() or any(map(states.has_moved, self.step.inputs)):
             self._session.moved = True
             return {"declared": _UNCERTAIN}
-        return {"declared": self._digest, "outputs": {path: states.state(path) for path in self._step.outputs}}
+        return {"declared": self._digest, "outputs": {path: states.state(path) for path in self.step.outputs}}
 
 
 class Inputs(Protocol):
@@ -111,44 +109,70 @@ class Inputs(Protocol):
 
     def fresh(self, package: str) -> bool: ...
 
+    def differences(self, package: str) -> Iterable[Difference]: ...
+
 
 class Listed:
-    """An `uptodate` item: nothing moved that could change what `go list` says of a program."""
+    """An `uptodate` item: nothing moved that could change what `go list` says of a program.
+
+    `causes` as those of `Declared`.
+    """
 
     def __init__(self, inputs: Inputs, package: str) -> None:
         self._inputs = inputs
         self._package = package
-        self._is_fresh = True
+        self.causes: tuple[Cause, ...] = ()
 
     def __call__(self) -> bool:
-        self._is_fresh = self._inputs.fresh(self._package)
-        return self._is_fresh
+        is_fresh = self._inputs.fresh(self._package)
+        self.causes = () if is_fresh else _of_listing(self._inputs.differences(self._package))
+        return is_fresh
 
     def __repr__(self) -> str:
-        return "a source, a folder of sources, a module file or the C compiler is not as it was listed"
-
-    @property
-    def reason(self) -> str:
-        """As that of `Declared`."""
-        return "" if self._is_fresh else repr(self)
+        return _words(self.causes)
 
 
-def why(task: Any) -> str:
-    """Say in a line why a task runs, when it starts: what doit found when it asked is known by then."""
+def causes(task: Any) -> tuple[Cause, ...]:
+    """Say why a task runs, once doit has asked: what it found is known by then."""
+    from procession_tasks.graph.cause import ASKED, NEVER, Cause  # it is stale
+
+    found: list[Cause] = []
     for item, _, _ in reversed(task.uptodate):  # the step itself before what is behind it
-        if isinstance(item, Declared | Listed) and item.reason:
-            return item.reason
-    if task.dep_changed:
-        return f"{some(task.dep_changed)} changed"
-    gone = {*(Globals.dep_manager.backend.get(task.name, "deps:") or ())} - task.file_dep
-    return f"{some(gone)} went" if gone else "it was asked for, stale or not"
+        if isinstance(item, Declared | Listed):
+            found += item.causes
+        if Cause(NEVER) in found:
+            return (Cause(NEVER),)
+    found += _of_inputs(task)
+    return tuple(found) or (Cause(ASKED),)
 
 
-def some(names: Iterable[str]) -> str:
-    """Name the first few."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - _MOST} more" if len(ordered) > _MOST else ""
-    return ", ".join(ordered[:_MOST]) + more
+def _of_inputs(task: Any) -> list[Cause]:
+    """Say which inputs doit found to be different."""
+    from procession_tasks.graph.cause import CHANGED, DELETED, NEW, Cause  # it is stale
+
+    before = {*(Globals.dep_manager.backend.get(task.name, "deps:") or ())}
+    found = [Cause(CHANGED if path in before else NEW, path) for path in sorted(task.dep_changed)]
+    step = next((item.step for item, _, _ in task.uptodate if isinstance(item, Declared)), None)
+    if found and step and step.kind == "fetch-packages":
+        from procession_tasks.graph.versions import version_changes  # for packages alone
+
+        return [*version_changes(step, session().root)] or found
+    return found + [Cause(DELETED, path) for path in sorted(before - task.file_dep)]
+
+
+def _of_listing(differences: Iterable[Difference]) -> tuple[Cause, ...]:
+    """Say what made `go list` worth asking again."""
+    from procession_tasks.graph.cause import CHANGED, DELETED, FAULTY, NEW, Cause  # it is stale
+
+    kinds = {(True, False): NEW, (False, True): DELETED}
+    found = ((kinds.get((one.before == ABSENT, one.after == ABSENT), CHANGED), one.path) for one in differences)
+    return tuple(Cause(kind, path) for kind, path in found) or (Cause(FAULTY),)
+
+
+def _words(causes: Iterable[Cause]) -> str:
+    from procession_tasks.graph.cause import words  # who asks for a reason has one
+
+    return words(causes)
 
 
 # doit looks up the parameters of every `uptodate` callable; saying them once spares it the search.

@@ -24,6 +24,7 @@ from procession_tasks.graph.settled import remember, still_settled
 
 if TYPE_CHECKING:
     from procession_tasks.graph.happened import Happened
+    from procession_tasks.graph.notes import Notes
 
 BUG, INTERRUPTED = 2, 130
 
@@ -50,6 +51,7 @@ class Run(Located, DoitRun):  # type: ignore[misc]
         },
     )
     _happened: Happened | None = None
+    _notes: Notes | None = None
 
     def execute(self, params: Any, args: list[str]) -> int:
         file = params.get("report")
@@ -57,6 +59,8 @@ class Run(Located, DoitRun):  # type: ignore[misc]
         status = self._work(params, args)
         if self._happened:
             status = self._happened.tell(status)
+        if self._notes:
+            self._notes.keep(self.sel_tasks, status)
         return self._afterwards() if status == 0 else status
 
     def complain(self, message: str) -> None:
@@ -102,6 +106,8 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             caches.close(wait=wait)
             if (happened := session().happened) is not None:
                 happened.account = caches.store.account
+            if (notes := session().notes) is not None:
+                notes.moves = caches.store.account.moves
 
     @staticmethod
     def _afterwards() -> int:
@@ -161,6 +167,7 @@ class Run(Located, DoitRun):  # type: ignore[misc]
             finally:
                 plans().save()
                 during.states.save()
+                self._notes = during.notes
         self._close_caches(wait=True)
         # doit counts tasks that were left out because of others as errors of its own.
         return FAILED if status == BUG and not during.bug else status

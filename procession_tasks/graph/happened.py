@@ -1,4 +1,4 @@
-"""Notes what happens in a run and, when it is over, tells those who asked: a file, and GitHub Actions.
+"""What happened in a run, put together when it is over for those who asked: a file, and GitHub Actions.
 
 Only a run that somebody wants to know about imports this.
 """
@@ -8,22 +8,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from procession_tasks import files
 from procession_tasks.errors import BuildError
-from procession_tasks.graph.checker import NEVER_BUILT, some, why
+from procession_tasks.graph.cause import NEVER_BUILT
 from procession_tasks.graph.planned import Plan
+from procession_tasks.graph.record import BUILT, CACHED, FAILED, FRESH, SKIPPED, Ran
 from procession_tasks.graph.report import (
-    BUILT,
-    CACHED,
-    FAILED,
-    FRESH,
-    SKIPPED,
     BuiltImage,
     Mistake,
     Outcome,
@@ -33,6 +28,7 @@ from procession_tasks.graph.report import (
     to_json,
     to_markdown,
 )
+from procession_tasks.graph.selection import is_about_locks
 from procession_tasks.graph.session import Session
 from procession_tasks.graph.stages import by_image
 from procession_tasks.image.layout import Layout
@@ -43,11 +39,10 @@ if TYPE_CHECKING:
 # What is looked up in caches before it is done.
 _LOOKED_UP = frozenset(["go-inputs", "go-compile", "inject-binary", "inject-packages", "pack-aci", "pack-oci"])
 _WORST_FIRST = (FAILED, SKIPPED, BUILT, CACHED, FRESH)
-_LISTS = (".inputs", ".packages")
 
 
 class Happened:
-    """The notes of one run; the reporter makes them, from several threads.
+    """What a run did, and what went wrong in it.
 
     `file` is where the report is to go, None for nowhere; `summarizes` tells whether a summary is of use.
     `account` is what the run had of caches, None if it asked none.
@@ -58,51 +53,23 @@ class Happened:
         self._session = session
         self._file = file
         self._summarizes = summarizes
-        self._begun = time.monotonic()
-        self._tasks: Mapping[str, Any] = {}
-        self._selected: Sequence[str] = ()
-        self._started: dict[str, tuple[float, str]] = {}
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: tuple[Outcome, ...] = ()
         self._plans: Sequence[Plan] = ()
         self._images: tuple[BuiltImage, ...] = ()
         self._mistakes: dict[str, Mistake] = {}
-        self._lists: dict[str, set[str]] | None = None
-        self._lock = threading.Lock()
-
-    def initialize(self, tasks: Mapping[str, Any], selected: Sequence[str]) -> None:
-        """Note all tasks there are, and those that were asked for."""
-        self._tasks, self._selected = tasks, selected
-
-    def started(self, task: Any) -> None:
-        """Note that a task starts, and why."""
-        with self._lock:
-            if self._lists is None:  # before any action of this run writes one
-                lists = [path for one in self._tasks.values() for path in one.targets if path.endswith(_LISTS)]
-                self._lists = {path: self._lines(path) for path in lists}
-        self._started[task.name] = (time.monotonic() - self._begun, why(task))
-
-    def ended(self, task: Any, how: str) -> None:
-        """Note how a task ended."""
-        now = time.monotonic() - self._begun
-        start, reason = self._started.get(task.name, (now, ""))
-        reason = self._listed_otherwise(task) or reason
-        outcome = Outcome(task.name, None, None, how, start, now - start, reason)
-        if how == BUILT and (taken := self._session.taken.get(task.name)):
-            outcome = dataclasses.replace(outcome, how=CACHED, where=taken.where, saved=taken.seconds)
-        self._outcomes[task.name] = outcome
 
     def failed(self, task: str, message: str) -> None:
         """Note what went wrong, each thing once; `task` is empty for what is about none."""
         for mistake in mistakes(task, message, lambda path: (self._session.root / path).is_file()):
             self._mistakes.setdefault(str(mistake), mistake)
 
-    def finish(self) -> None:
-        """Look at what there is now, while no other run can change it."""
-        names = [name for name in self._chain() if name in self._outcomes or self._tasks[name].targets]
-        if any(self._tasks[name].targets for name in names):  # else there are no plans, or not even locks for them
+    def finish(self, ran: Iterable[Ran], reason: Callable[[str], str]) -> None:
+        """Take what became of the tasks, and look at what there is now, while no other run can change it."""
+        found = tuple(ran)
+        if found and not is_about_locks():  # else there are no plans, or not even locks for them
             self._plans = [one for of_image in by_image().values() for one in of_image]
         places = dict(_places(self._plans))
-        self._outcomes = {name: self._placed(name, *places.get(name, (None, None))) for name in names}
+        self._outcomes = tuple(_outcome(one, places.get(one.name, (None, None)), reason(one.name)) for one in found)
         self._images = tuple(image for one in self._plans if (image := self._image(one)))
 
     def tell(self, status: int) -> int:
@@ -124,35 +91,17 @@ class Happened:
         return status
 
     def _report(self, status: int) -> Report:
-        seconds = time.monotonic() - self._begun
-        tasks, found = tuple(self._outcomes.values()), tuple(self._mistakes.values())
+        seconds = time.monotonic() - self._session.begun
+        tasks, found = self._outcomes, tuple(self._mistakes.values())
         if self.account is None:
             return Report(status, seconds, tasks, self._images, found)
         misses = sum(map(_is_miss, tasks))
         return Report(status, seconds, tasks, self._images, found, misses, self.account.fetched, self.account.sent)
 
-    def _chain(self) -> list[str]:
-        """Name the tasks that were asked for and all they depend on, which come first."""
-        found: dict[str, None] = {}
-
-        def visit(name: str) -> None:
-            if name not in found:
-                for needed in self._tasks[name].task_dep:
-                    visit(needed)
-                found[name] = None
-
-        for name in self._selected:
-            visit(name)
-        return list(found)
-
-    def _placed(self, name: str, image: str | None, platform: str | None) -> Outcome:
-        outcome = self._outcomes.get(name) or Outcome(name, None, None, SKIPPED)
-        return dataclasses.replace(outcome, image=image, platform=platform)
-
     def _image(self, plan: Plan) -> BuiltImage | None:
         """Say what became of an image, if it was asked for: how it was packed, if all went well before that."""
         place = (plan.image, str(plan.platform))
-        own = [one for one in self._outcomes.values() if (one.image, one.platform) == place]
+        own = [one for one in self._outcomes if (one.image, one.platform) == place]
         packed = {one.name.partition(":")[0]: one.how for one in own if one.name.startswith("pack-")}
         if not packed:
             return None
@@ -173,23 +122,16 @@ class Happened:
         missed = next((one.name for one in tasks if _is_miss(one)), None) if self._session.caches else None
         return f"{first}; no cache had {missed}" if first == NEVER_BUILT and missed else first
 
-    def _listed_otherwise(self, task: Any) -> str:
-        """Name what a task that lists files or packages found to be another than before."""
-        changed: set[str] = set()
-        for path in task.targets:
-            before = (self._lists or {}).get(path)
-            if before:
-                changed |= {_subject(line) for line in before ^ self._lines(path)}
-        return f"{some(changed)} changed" if changed else ""
-
-    def _lines(self, path: str) -> set[str]:
-        return set(self._text(path).splitlines())
-
     def _text(self, path: str) -> str:
         try:
             return (self._session.root / path).read_text("utf-8", "surrogateescape")
         except OSError:
             return ""
+
+
+def _outcome(ran: Ran, place: tuple[str | None, str | None], reason: str) -> Outcome:
+    where = ran.where if ran.how == CACHED and ran.where else ""
+    return Outcome(ran.name, *place, ran.how, ran.started, ran.seconds, reason, where, ran.saved)
 
 
 def _places(plans: Iterable[Plan]) -> Iterator[tuple[str, tuple[str, str | None]]]:
@@ -200,14 +142,6 @@ def _places(plans: Iterable[Plan]) -> Iterator[tuple[str, tuple[str, str | None]
             if step:
                 yield f"{step.kind}:{step.subject}", (one.image, str(one.platform))
         yield f"index-oci:{one.image}", (one.image, None)
-
-
-def _subject(line: str) -> str:
-    """Name what a line of a list is about: a package, a path behind a digest, or what comes before versions."""
-    if line.startswith('{name: "'):
-        return line.split('"', 2)[1]
-    digest, _, path = line.partition("  ")
-    return path or " ".join(digest.split()[: 2 if digest.startswith("module ") else 1])
 
 
 def _is_miss(task: Outcome) -> bool:

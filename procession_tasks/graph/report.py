@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from procession_tasks.graph.record import BUILT, CACHED, FAILED, FRESH, SKIPPED
+
 VERSION = 1  # of the JSON; raised when a key goes or means something else
-BUILT, CACHED, FRESH, FAILED, SKIPPED = "built", "cached", "fresh", "failed", "skipped"
 _LONGEST = 60_000  # of a summary's errors; GitHub drops a summary of more than 1 MiB
 
 _PLACE = re.compile(r"(?P<file>[^\s:][^:]*):(?P<line>[1-9][0-9]{0,8}):(?:[0-9]+:)? (?P<message>.*)")

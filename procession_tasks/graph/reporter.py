@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
 from procession_tasks.graph.session import Taken, session
+
+if TYPE_CHECKING:
+    from procession_tasks.graph.notes import Notes
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
@@ -22,26 +26,37 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         super().__init__(outstream, options)
         self._started: dict[str, float] = {}
         self._ran = 0
-        self._fresh = 0
+        self._fresh: list[str] = []
         self._checked = False
         self._failed: list[str] = []
         self._skipped: list[str] = []
         self._told: set[str] = set()
         self._happened = session().happened
+        self._lock = threading.Lock()
+        self._all: tuple[Any, Any] = ({}, ())
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
-        if self._happened:
-            self._happened.initialize(tasks, selected_tasks)
+        self._all = tasks, selected_tasks
+
+    @property
+    def _notes(self) -> Notes:
+        """The notes of this run, which one with nothing to do has none of."""
+        during = session()
+        with self._lock:
+            if during.notes is None:
+                from procession_tasks.graph.notes import Notes  # there is work
+
+                during.notes = Notes(during, *self._all)
+            return during.notes
 
     def execute_task(self, task: Any) -> None:
         self._started[task.name] = time.monotonic()
-        if self._happened:
-            self._happened.started(task)
+        if task.targets:
+            self._notes.started(task)
 
     def skip_uptodate(self, task: Any) -> None:
         if task.targets:
-            self._fresh += 1
-            self._note(task, "fresh")
+            self._fresh.append(task.name)
 
     def skip_ignore(self, task: Any) -> None:
         self._checked = True  # told in every run
@@ -78,7 +93,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
 
     def complete_run(self) -> None:
         if not (self.runtime_errors or self._failed or self._skipped or self._checked):
-            session().up_to_date = self._ran + self._fresh
+            session().up_to_date = self._ran + len(self._fresh)
         session().bug = session().bug or bool(self.runtime_errors)
         for error in self.runtime_errors:
             sys.stderr.write(f"{error}\n")
@@ -87,18 +102,19 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if self._skipped:
             sys.stderr.write(f"not built, because of that: {', '.join(sorted(self._skipped))}\n")
         elif self._ran:
-            self.write(f"{_tasks(self._ran)} run, {self._fresh} up to date{_saved(session().taken)}\n")
+            self.write(f"{_tasks(self._ran)} run, {len(self._fresh)} up to date{_saved(session().taken)}\n")
         elif self._fresh and not (self._failed or self._checked):
-            self.write(nothing_to_do(self._fresh))
+            self.write(nothing_to_do(len(self._fresh)))
         self.outstream.flush()
+        if self._happened or session().notes:
+            self._notes.finish(self._fresh)
         if self._happened:
-            self._happened.finish()
+            self._happened.finish(self._notes.ran, self._notes.reason)
 
     def _note(self, task: Any, how: str, message: str = "") -> None:
-        if self._happened:
-            self._happened.ended(task, how)
-            if message:
-                self._happened.failed(task.name, message)
+        self._notes.ended(task, how)
+        if self._happened and message:
+            self._happened.failed(task.name, message)
 
 
 def _where(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from procession_tasks.golang.program import Mode
     from procession_tasks.graph.caching import Caching
     from procession_tasks.graph.happened import Happened
+    from procession_tasks.graph.notes import Notes
 
 STATE = "build/state"
 DATABASE = f"{STATE}/tasks.log"
@@ -43,7 +45,7 @@ class Session:
     `moved` by an input that changed while it was used.  `taken` are the tasks that caches had
     the outcome of, `executed` those whose work an engine did, by its name; `caches` and `engine` are
     those that were asked.  `happened` is there if somebody wants to know
-    what the run does.
+    what the run does, `notes` once it has work to do; `begun` is when it did, by the monotonic clock.
     """
 
     root: Path
@@ -59,6 +61,8 @@ class Session:
     caches: Caching | None = None
     engine: Engine | None = None
     happened: Happened | None = None
+    notes: Notes | None = None
+    begun: float = field(default_factory=time.monotonic)
     _inputs: dict[Mode, Inputs] = field(default_factory=dict)
 
     def variables(self, names: Iterable[str]) -> tuple[tuple[str, str | None], ...]:

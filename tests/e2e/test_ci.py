@@ -160,14 +160,14 @@ def test_why_an_image_was_built_is_the_first_thing_that_changed(cached: Any) -> 
             "its declaration changed: ",
         ),
         (lambda workspace: workspace.write("deploy/aci/api/rootfs/etc/motd", "new\n"), "deploy/aci/api/rootfs changed"),
-        (lambda workspace: shutil.rmtree(workspace.path("deploy/aci/api/rootfs")), "deploy/aci/api/rootfs went"),
+        (lambda workspace: shutil.rmtree(workspace.path("deploy/aci/api/rootfs")), "deploy/aci/api/rootfs was deleted"),
         (
             lambda workspace: workspace.write("build/bin/linux-amd64/api", "swapped\n"),
             "build/bin/linux-amd64/api is not as it was built",
         ),
         (
             lambda workspace: [workspace.write(f"services/cmd/api/{name}.go", "package main\n") for name in "abcde"],
-            "services/cmd/api/a.go, services/cmd/api/b.go, services/cmd/api/c.go and 2 more changed",
+            "services/cmd/api/a.go, services/cmd/api/b.go, services/cmd/api/c.go and 2 more are new",
         ),
     ],
     ids=["declaration", "folder", "folder gone", "output", "many"],

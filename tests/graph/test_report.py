@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from procession_tasks.graph.happened import _subject
 from procession_tasks.graph.report import (
     BuiltImage,
     Mistake,
@@ -201,20 +200,6 @@ def test_a_message_is_divided_by_the_places_it_names(message: str, expected: lis
 def test_control_characters_are_replaced_and_lines_kept() -> None:
     assert plain("a\x1b[31mb\r\nc\td\x00\x9b\x7f") == "a�[31mb�\nc\td���"
     assert found("services/go.mod:3: \x1b[31mred\x1b[0m")[0].message == "�[31mred�[0m"
-
-
-@pytest.mark.parametrize(
-    ("line", "subject"),
-    [
-        ("0123456789abcdef0123456789abcdef  services/cmd/api/a b.go", "services/cmd/api/a b.go"),
-        ("module modules.example/x v1.2.3 h1:abc=", "module modules.example/x"),
-        ("go 1.27.3", "go"),
-        ("cc 0123 gcc", "cc"),
-        ('{name: "libc6", version: "2.36-9", architecture: "amd64"}', "libc6"),
-    ],
-)
-def test_a_line_of_a_list_is_named_by_what_it_is_about(line: str, subject: str) -> None:
-    assert _subject(line) == subject
 
 
 # Annotations

@@ -1,0 +1,121 @@
+"""Notes what becomes of the tasks of one run, and why; only a run that has work to do imports this."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from procession_tasks.graph import record
+from procession_tasks.graph.cause import words
+from procession_tasks.graph.checker import causes
+from procession_tasks.graph.record import BUILT, CACHED, FRESH, SKIPPED, Ran, Run, Transfer
+from procession_tasks.graph.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """When and where a task started; `reason` is its own, `chain` leads from what changed to it."""
+
+    moment: float
+    reason: str
+    chain: tuple[str, ...]
+    thread: int
+
+
+class Notes:
+    """The notes of one run; the reporter makes them, from several threads.
+
+    `tasks` are all there are, `selected` the names of those that were asked for.  `ran` is there once they
+    are `finish`ed, each after those that it needs; `moves` are transfers by the monotonic clock.
+    """
+
+    def __init__(self, session: Session, tasks: Mapping[str, Any], selected: Sequence[str]) -> None:
+        self._session = session
+        self._tasks, self._selected = tasks, selected
+        self._makers = {path: task.name for task in tasks.values() for path in task.targets}
+        self._starts: dict[str, Start] = {}
+        self._ended: dict[str, Ran] = {}
+        self._threads: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self.ran: tuple[Ran, ...] = ()
+        self.moves: Sequence[Transfer] = ()
+
+    def started(self, task: Any) -> None:
+        """Note that a task starts, and why."""
+        reason, chain = self._why(task)
+        with self._lock:
+            thread = self._threads.setdefault(threading.get_ident(), len(self._threads))
+        self._starts[task.name] = Start(self._now(), reason, chain, thread)
+
+    def ended(self, task: Any, how: str) -> None:
+        """Note how a task ended."""
+        now = self._now()
+        start = self._starts.get(task.name) or Start(now, "", (), 0)
+        ran = Ran(task.name, how, start.moment, now - start.moment, start.chain, thread=start.thread)
+        if how == BUILT and (taken := self._session.taken.get(task.name)):
+            ran = dataclasses.replace(ran, how=CACHED, where=taken.where, saved=taken.seconds)
+        elif how == BUILT:
+            ran = dataclasses.replace(ran, where=self._session.executed.get(task.name))
+        self._ended[task.name] = ran
+
+    def reason(self, name: str) -> str:
+        """Return why a task ran, without what led to it; empty for one that did not."""
+        return self._starts[name].reason if name in self._starts else ""
+
+    def finish(self, fresh: Iterable[str]) -> None:
+        """Note what became of every task that was asked for or needed and makes a file, and of any other that ended.
+
+        `fresh` are those that were up to date.
+        """
+        is_fresh = frozenset(fresh)
+        known = [name for name in self._chain() if name in self._ended or self._tasks[name].targets]
+        self.ran = tuple(self._ended.get(name) or Ran(name, FRESH if name in is_fresh else SKIPPED) for name in known)
+
+    def keep(self, asked: Iterable[str], status: int) -> None:
+        """Keep what the run did, once it is over; not that of one which made no file."""
+        if self._starts:
+            begun, seconds = self._session.begun, self._now()
+            moves = tuple((what, at - begun, took, size) for what, at, took, size in self.moves)
+            run = Run(tuple(asked), time.time() - seconds, seconds, status, self.ran, moves)
+            record.keep(self._session.root, run)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._session.begun
+
+    def _why(self, task: Any) -> tuple[str, tuple[str, ...]]:
+        """Say why a task runs, and what led to it: the shortest chain there is."""
+        found = causes(task)
+        made = [cause.subject for cause in found if cause.is_input and self._maker(cause.subject)]
+        own = [cause for cause in found if cause.subject not in made]
+        reason = words(found)
+        if own or not made:
+            return reason, (words(own), task.name)
+        behind = min((self._starts[self._maker(path)].chain for path in made), key=len)
+        return reason, (*behind, task.name)
+
+    def _maker(self, path: str) -> str:
+        """Name the task of this run that has written a path; empty when there is none."""
+        while path:
+            if (name := self._makers.get(path)) is not None:
+                return name if name in self._starts else ""
+            path = os.path.dirname(path)
+        return ""
+
+    def _chain(self) -> list[str]:
+        """Name the tasks that were asked for and all they depend on, which come first."""
+        found: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            if name not in found:
+                for needed in self._tasks[name].task_dep:
+                    visit(needed)
+                found[name] = None
+
+        for name in self._selected:
+            visit(name)
+        return list(found)
