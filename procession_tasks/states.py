@@ -75,6 +75,14 @@ class States:
             seen = self._seen[name] = self._names(folder, name)
         return seen
 
+    def held(self, folder: str) -> tuple[str, list[tuple[str, str, str]]]:
+        """Return the state of a folder as it is now, and what makes it: path, kind and state of all below it.
+
+        Raises OSError when it cannot be read.
+        """
+        found = [(name, kind, state) for name, kind, state, _ in self._below(folder, folder)]
+        return _tree_state(found), found
+
     def look_again(self) -> None:
         """Forget what was seen: another run may have changed it."""
         self._seen.clear()
@@ -211,11 +219,11 @@ class States:
 
     def _scan(self, folder: str) -> tuple[str, str]:
         """Digest what is below a folder, once by content and once by what moves with every write."""
-        content, stamp = xxhash.xxh3_128(), xxhash.xxh3_128()
-        for path, kind, state, key in self._below(folder, folder):
-            content.update(f"{kind}\0{state}\0{path}\0".encode("utf-8", "surrogateescape"))
+        below = list(self._below(folder, folder))
+        stamp = xxhash.xxh3_128()
+        for path, kind, _, key in below:
             stamp.update(f"{kind}\0{key}\0{path}\0".encode("utf-8", "surrogateescape"))
-        return f"tree-{content.hexdigest()}", stamp.hexdigest()
+        return _tree_state((path, kind, state) for path, kind, state, _ in below), stamp.hexdigest()
 
     def _below(self, folder: str, top: str) -> Iterable[tuple[str, str, str, Key]]:
         with os.scandir(self._place(folder)) as scan:
@@ -233,6 +241,13 @@ class States:
                 regular = stat_bits.S_ISREG(stat.st_mode)
                 state = self._file(path, stat) if regular else f"special-{stat.st_mode:o}"
                 yield name, "program" if stat.st_mode & 0o100 else "file", state, _key(stat)
+
+
+def _tree_state(below: Iterable[tuple[str, str, str]]) -> str:
+    content = xxhash.xxh3_128()
+    for path, kind, state in below:
+        content.update(f"{kind}\0{state}\0{path}\0".encode("utf-8", "surrogateescape"))
+    return f"tree-{content.hexdigest()}"
 
 
 def _key(stat: os.stat_result) -> Key:

@@ -15,30 +15,12 @@ from procession_tasks.golang import closure
 from procession_tasks.golang.closure import Package
 from procession_tasks.golang.command import Context, run_go
 from procession_tasks.golang.modules import module_files
+from procession_tasks.golang.difference import Difference, of_files, of_package
 from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
 from procession_tasks.states import ABSENT
 
 _FORMAT = 4
-
-
-# What Go compiles, by the ends of names; the rest of a folder of sources is nothing to it.
-_COMPILED = (
-    ".go", ".c", ".cc", ".cpp", ".cxx", ".m", ".h", ".hh", ".hpp", ".hxx", ".f", ".F", ".for", ".f90", ".s", ".S",
-    ".sx", ".swig", ".swigcxx", ".syso",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A file that is not as it was when `go list` read it: its state then and now.
-
-    A folder is one whose names changed, in a way that cannot be named.
-    """
-
-    path: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,46 +172,25 @@ class Inputs:
 
     def _found(self, indexes: frozenset[int]) -> tuple[Difference, ...]:
         """Collect what is not as it was of these packages and of what concerns them all."""
-        moved = [one for path, before in self._kept()["watched"] if (one := self._difference(path, before))]
+        found = set(of_files(self._kept()["watched"], self._context.states))
         compiler, before = self._compiler_line(), self._kept().get("compiler")
         if compiler != before:
-            moved.append(Difference(self._mode.cc, " ".join(before or (ABSENT,)), " ".join(compiler) or ABSENT))
-        found = (one for index in sorted(indexes - self._same) for one in self._changes(index))
-        return tuple(sorted({*moved, *found}, key=lambda one: one.path))
+            found.add(Difference(self._mode.cc, " ".join(before or (ABSENT,)), " ".join(compiler) or ABSENT))
+        for index in indexes - self._same:
+            found.update(self._changes(index))
+        return tuple(sorted(found, key=lambda one: one.path))
 
     def _changes(self, index: int) -> tuple[Difference, ...]:
         """Say how a package is not as it was; nothing for one that is."""
         found = self._changed.get(index)
         if found is None:
-            package, states = self._kept()["packages"][index], self._context.states
-            pairs = (*package["files"], *package["ignored"])
-            names = [path for path, names in package["folders"] if states.listing(path) != names]
-            if not names and states.same(pairs):
+            package = self._kept()["packages"][index]
+            found = of_package(package, self._context.states, self._context.root)
+            if not found:
                 self._same.add(index)
-                return ()
-            changed = [one for path, before in pairs if (one := self._difference(path, before))]
-            known = {path for path, _ in (*pairs, *package["folders"])}
-            for folder in names:
-                changed += self._new(folder, known)
-                if not any(os.path.dirname(one.path) == folder for one in changed):
-                    changed.append(Difference(folder, "", ""))
-            found = self._changed[index] = tuple(changed)
+            else:
+                self._changed[index] = found
         return found
-
-    def _difference(self, path: str, before: str) -> Difference | None:
-        after = self._context.states.state(path)
-        return None if after == before else Difference(path, before, after)
-
-    def _new(self, folder: str, known: set[str]) -> list[Difference]:
-        """Find what is in a folder that `go list` would look at and did not know."""
-        embeds = any(os.path.dirname(path) == folder and not _may_be_compiled(path) for path in known)
-        try:
-            names = sorted(os.listdir(self._context.root / folder))
-        except OSError:
-            return []
-        paths = [os.path.join(folder, name) for name in names if embeds or _may_be_compiled(name)]
-        state = self._context.states.state
-        return [Difference(path, ABSENT, state(path)) for path in paths if path not in known]
 
     def learn(self, names: Sequence[str], listed: Mapping[str, Package], started: int) -> None:
         """Replace what is kept of these programs; the others stay if they are still fresh.
@@ -316,11 +277,6 @@ class Inputs:
             hint = f"install {self._mode.cc}, or set go.cc for {self._mode.platform}"
             raise BuildError(f"go.cgo: needs the C compiler {self._mode.cc}, which is not on PATH", hint=hint)
         return (f"cc {state} {self._mode.cc}",)
-
-
-def _may_be_compiled(name: str) -> bool:
-    """Tell whether the name alone lets Go look into a file of a package; tests are no part of a program."""
-    return name.endswith(_COMPILED) and not name.startswith(("_", ".")) and not name.endswith("_test.go")
 
 
 def _looked_at(package: Package) -> tuple[str, ...]:

@@ -70,8 +70,10 @@ def _of_kind(what: str, causes: list[Cause]) -> list[str]:
 def _change(cause: Cause) -> str:
     """Say what became of a flag, a variable, a tool or a package."""
     if not cause.before:
-        return f"{cause.subject} {cause.after} is new"
-    return f"{cause.subject} {cause.before} → {cause.after}" if cause.after else f"{cause.subject} {cause.before} went"
+        return f"{cause.subject} {cause.after}".rstrip() + " was added"
+    if not cause.after:
+        return f"{cause.subject} {cause.before} was removed"
+    return f"{cause.subject} changed from {cause.before} to {cause.after}"
 
 
 def some(names: Iterable[str]) -> str:

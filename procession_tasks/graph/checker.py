@@ -13,7 +13,7 @@ from procession_tasks.graph.session import session
 from procession_tasks.states import ABSENT
 
 if TYPE_CHECKING:
-    from procession_tasks.golang.inputs import Difference
+    from procession_tasks.golang.difference import Difference
     from procession_tasks.graph.cause import Cause
     from procession_tasks.step import Step
 
@@ -90,9 +90,19 @@ class Declared:
         if not values:
             return (Cause(NEVER),)
         if values["declared"] != self._digest:
-            return (Cause(UNCERTAIN if values["declared"] == _UNCERTAIN else DECLARATION),)
+            if values["declared"] == _UNCERTAIN:
+                return (Cause(UNCERTAIN),)
+            return self._declared_otherwise(values["declared"]) or (Cause(DECLARATION),)
         changed = ((path, states.state(path)) for path, made in outputs.items() if states.state(path) != made)
         return tuple(Cause(LOST if state == ABSENT else OUTPUT, path) for path, state in changed)
+
+    def _declared_otherwise(self, digest: str) -> tuple[Cause, ...]:
+        """Say which part of the declaration is another; nothing if what it was is not known any more."""
+        from procession_tasks.graph.declaration import changes  # it is stale
+        from procession_tasks.graph.remembered import remembered
+
+        before = remembered(self._session.root).step(f"{self.step.kind}:{self.step.subject}", digest)
+        return changes(before, self.step) if before else ()
 
     def _made(self) -> dict[str, Any]:
         """Remember what was made, unless an input was written meanwhile: what went in is not known then."""
@@ -146,18 +156,32 @@ def causes(task: Any) -> tuple[Cause, ...]:
     return tuple(found) or (Cause(ASKED),)
 
 
+def step_of(task: Any) -> Step | None:
+    """Return the step that a task is made of; None for one that makes nothing."""
+    return next((item.step for item, _, _ in task.uptodate if isinstance(item, Declared)), None)
+
+
 def _of_inputs(task: Any) -> list[Cause]:
     """Say which inputs doit found to be different."""
     from procession_tasks.graph.cause import CHANGED, DELETED, NEW, Cause  # it is stale
 
     before = {*(Globals.dep_manager.backend.get(task.name, "deps:") or ())}
     found = [Cause(CHANGED if path in before else NEW, path) for path in sorted(task.dep_changed)]
-    step = next((item.step for item, _, _ in task.uptodate if isinstance(item, Declared)), None)
+    found = [part for cause in found for part in _of_folder(cause, task.name)]
+    step = step_of(task)
     if found and step and step.kind == "fetch-packages":
         from procession_tasks.graph.versions import version_changes  # for packages alone
 
         return [*version_changes(step, session().root)] or found
     return found + [Cause(DELETED, path) for path in sorted(before - task.file_dep)]
+
+
+def _of_folder(cause: Cause, task: str) -> tuple[Cause, ...]:
+    """Say what changed in a folder, if that is known; of anything else, and of what is new, the cause itself."""
+    from procession_tasks.graph.remembered import changed_below  # it is stale
+
+    before = Globals.dep_manager.backend.get(task, cause.subject) or ""
+    return (*changed_below(cause.subject, before, session()),) or (cause,)
 
 
 def _of_listing(differences: Iterable[Difference]) -> tuple[Cause, ...]:

@@ -10,11 +10,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from doit import Globals
+
 from procession_tasks.graph import record
-from procession_tasks.graph.cause import words
-from procession_tasks.graph.checker import causes
+from procession_tasks.graph.cause import (
+    ASKED,
+    COMMAND,
+    DECLARATION,
+    ENVIRONMENT,
+    NEVER,
+    TOOLCHAIN,
+    UNCERTAIN,
+    Cause,
+    words,
+)
+from procession_tasks.graph.checker import causes, step_of
 from procession_tasks.graph.record import BUILT, CACHED, FRESH, SKIPPED, Ran, Run, Transfer
+from procession_tasks.graph.remembered import is_missing, remember
 from procession_tasks.graph.session import Session
+
+_DECLARES = frozenset([ASKED, COMMAND, DECLARATION, ENVIRONMENT, NEVER, TOOLCHAIN, UNCERTAIN])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +57,17 @@ class Notes:
         self._ended: dict[str, Ran] = {}
         self._threads: dict[int, int] = {}
         self._lock = threading.Lock()
+        self._declares = False  # whether something was declared, or a folder held something, that is not remembered
         self.ran: tuple[Ran, ...] = ()
         self.moves: Sequence[Transfer] = ()
 
     def started(self, task: Any) -> None:
         """Note that a task starts, and why."""
-        reason, chain = self._why(task)
+        found = causes(task)
+        reason, chain = self._why(task, found)
+        is_more = any(cause.what in _DECLARES for cause in found) or any(map(os.path.isdir, task.dep_changed))
         with self._lock:
+            self._declares |= is_more
             thread = self._threads.setdefault(threading.get_ident(), len(self._threads))
         self._starts[task.name] = Start(self._now(), reason, chain, thread)
 
@@ -75,6 +94,9 @@ class Notes:
         is_fresh = frozenset(fresh)
         known = [name for name in self._chain() if name in self._ended or self._tasks[name].targets]
         self.ran = tuple(self._ended.get(name) or Ran(name, FRESH if name in is_fresh else SKIPPED) for name in known)
+        if self._declares or is_missing(self._session.root):
+            steps = (step for task in self._tasks.values() if (step := step_of(task)))
+            remember(self._session, steps, Globals.dep_manager.backend)
 
     def keep(self, asked: Iterable[str], status: int) -> None:
         """Keep what the run did, once it is over; not that of one which made no file."""
@@ -87,9 +109,8 @@ class Notes:
     def _now(self) -> float:
         return time.monotonic() - self._session.begun
 
-    def _why(self, task: Any) -> tuple[str, tuple[str, ...]]:
+    def _why(self, task: Any, found: Iterable[Cause]) -> tuple[str, tuple[str, ...]]:
         """Say why a task runs, and what led to it: the shortest chain there is."""
-        found = causes(task)
         made = [cause.subject for cause in found if cause.is_input and self._maker(cause.subject)]
         own = [cause for cause in found if cause.subject not in made]
         reason = words(found)
