@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+# Shows how far the work of a thread is, by its identity; there while somebody looks on.
+_shows: Callable[[int, str], None] | None = None
 
 
 def say(text: str) -> None:
@@ -27,3 +31,14 @@ def collecting() -> Iterator[list[str]]:
         yield said
     finally:
         _collected.reset(token)
+
+
+def show_with(shows: Callable[[int, str], None] | None) -> None:
+    """Have what long work says of how far it is shown by this, or by nobody from now on."""
+    global _shows  # noqa: PLW0603  # one terminal for all threads of the process
+    _shows = shows
+
+
+def shower() -> Callable[[str], None] | None:
+    """Return what shows how far the work of this thread is, also to be used by others; None if nothing does."""
+    return None if _shows is None else functools.partial(_shows, threading.get_ident())

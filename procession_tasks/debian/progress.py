@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+from procession_tasks import notice
+
 _MEGABYTE = 1_000_000
 _QUIET_S = 1.0
 _EVERY_S = {True: 0.2, False: 5.0}  # on a terminal one line is drawn again; elsewhere lines add up
@@ -24,6 +26,7 @@ class Progress:
         self._shown = False
         self._ended = False
         self._lock = threading.Lock()
+        self._shower = notice.shower()
         # Where the cursor cannot go back, each state is a line.
         self._redraws = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
@@ -42,12 +45,19 @@ class Progress:
                 self._show()
 
     def _show(self) -> None:
-        begin = "\r" if self._redraws else ""
-        end = "" if self._redraws and not self._ended else "\n"
         total = f"{self._total / _MEGABYTE:.1f}"
         done = f"{self._done / _MEGABYTE:.1f}".rjust(len(total))  # what was drawn before is covered
-        with contextlib.suppress(OSError):  # a build goes on without who would read it
-            sys.stderr.write(f"{begin}{self._what}: {done} of {total} MB{end}")
-            sys.stderr.flush()
+        text = f"{self._what}: {done} of {total} MB"
+        if self._shower:
+            self._shower("" if self._ended else text)
+        else:
+            self._write(text)
         self._shown = True
         self._next = time.monotonic() + _EVERY_S[self._redraws]
+
+    def _write(self, text: str) -> None:
+        begin = "\r" if self._redraws else ""
+        end = "" if self._redraws and not self._ended else "\n"
+        with contextlib.suppress(OSError):  # a build goes on without who would read it
+            sys.stderr.write(f"{begin}{text}{end}")
+            sys.stderr.flush()

@@ -58,6 +58,11 @@ class Happened:
         self._images: tuple[BuiltImage, ...] = ()
         self._mistakes: dict[str, Mistake] = {}
 
+    @property
+    def images(self) -> tuple[BuiltImage, ...]:
+        """What became of each image that was asked for, once that is `finish`ed."""
+        return self._images
+
     def failed(self, task: str, message: str) -> None:
         """Note what went wrong, each thing once; `task` is empty for what is about none."""
         for mistake in mistakes(task, message, lambda path: (self._session.root / path).is_file()):

@@ -92,7 +92,9 @@ class Notes:
         `fresh` are those that were up to date.
         """
         is_fresh = frozenset(fresh)
-        known = [name for name in self._chain() if name in self._ended or self._tasks[name].targets]
+        known = [
+            name for name in needed(self._tasks, self._selected) if name in self._ended or self._tasks[name].targets
+        ]
         self.ran = tuple(self._ended.get(name) or Ran(name, FRESH if name in is_fresh else SKIPPED) for name in known)
         if self._declares or is_missing(self._session.root):
             steps = (step for task in self._tasks.values() if (step := step_of(task)))
@@ -127,16 +129,17 @@ class Notes:
             path = os.path.dirname(path)
         return ""
 
-    def _chain(self) -> list[str]:
-        """Name the tasks that were asked for and all they depend on, which come first."""
-        found: dict[str, None] = {}
 
-        def visit(name: str) -> None:
-            if name not in found:
-                for needed in self._tasks[name].task_dep:
-                    visit(needed)
-                found[name] = None
+def needed(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
+    """Name the tasks that were asked for and all they depend on, which come first."""
+    found: dict[str, None] = {}
 
-        for name in self._selected:
-            visit(name)
-        return list(found)
+    def visit(name: str) -> None:
+        if name not in found:
+            for other in tasks[name].task_dep:
+                visit(other)
+            found[name] = None
+
+    for name in selected:
+        visit(name)
+    return list(found)

@@ -185,7 +185,7 @@ def _heading(report: Report) -> str:
 
 def _table(images: Iterable[BuiltImage]) -> str:
     rows = [
-        f"| {_text(image.name)} {image.platform} | {_short(image.digest)} | {image.how} | {_size(image.size)} "
+        f"| {_text(image.name)} {image.platform} | {_short(image.digest)} | {image.how} | {size_of(image.size)} "
         f"| {image.seconds:.1f} s | {_text(image.why)} |"
         for image in images
     ]
@@ -202,7 +202,7 @@ def _tasks(report: Report) -> str:
         hits = ", ".join(f"{count} from {_text(where)}" for where, count in report.hits.items())
         lines.append(f"Cache hits: {hits or 'none'}; misses: {report.misses}; work spared: {report.saved:.1f} s.")
     if report.fetched or report.sent:
-        lines.append(f"Fetched: {_size(report.fetched)}; sent: {_size(report.sent)}.")
+        lines.append(f"Fetched: {size_of(report.fetched)}; sent: {size_of(report.sent)}.")
     return " ".join(lines)
 
 
@@ -239,7 +239,8 @@ def _short(digest: str | None) -> str:
     return f"`{digest[:19]}`" if digest else ""
 
 
-def _size(size: int | None) -> str:
+def size_of(size: int | None) -> str:
+    """Write a number of bytes as registries count; nothing for what is not known."""
     if size is None:
         return ""
     for unit in ("B", "kB", "MB"):

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from procession_tasks.graph.session import Taken, session
+from procession_tasks.graph.checker import step_of
+from procession_tasks.graph.session import STATE, Taken, session
 
 if TYPE_CHECKING:
     from procession_tasks.graph.notes import Notes
+    from procession_tasks.graph.screen import Screen
+
+_TALKATIVE = 2  # doit's verbosity
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
-    """Names what ran and how long it took; what is up to date is counted, not listed."""
+    """Names what ran and how long it took; what is up to date is counted, not listed.
+
+    At a terminal it shows what runs while it runs, and in the end what became of each image.
+    """
 
     desc = "a line a task that ran, and a summary"
 
@@ -34,6 +44,10 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._happened = session().happened
         self._lock = threading.Lock()
         self._all: tuple[Any, Any] = ({}, ())
+        self.outstream: Any = outstream  # while somebody looks on, what stands for it
+        self._terminal = outstream
+        self._is_watched = is_terminal(outstream)
+        self._screen: Screen | None = None
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
         self._all = tasks, selected_tasks
@@ -53,10 +67,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._started[task.name] = time.monotonic()
         if task.targets:
             self._notes.started(task)
+        if self._is_watched:
+            self._watched().started(task.name)
 
     def skip_uptodate(self, task: Any) -> None:
         if task.targets:
             self._fresh.append(task.name)
+            if self._screen:
+                self._screen.ended(task.name, "fresh")
 
     def skip_ignore(self, task: Any) -> None:
         self._checked = True  # told in every run
@@ -65,11 +83,12 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     def add_success(self, task: Any) -> None:
         if not task.targets:
             self._checked = self._checked or bool(task.actions)
+            if self._screen:
+                self._screen.ended(task.name, None)
         else:
             self._ran += 1
             self._note(task, "built")
-            seconds = time.monotonic() - self._started.get(task.name, time.monotonic())
-            self.write(f"{task.name:<40} {seconds:6.2f} s{_where(task.name)}\n")
+            self.tell(task)
             self.outstream.flush()
 
     def add_failure(self, task: Any, fail: BaseFail) -> None:
@@ -81,17 +100,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._failed.append(task.name)
         if not isinstance(fail, TaskFailed):
             session().bug = True
-        message = _shown(fail.message if isinstance(fail, TaskFailed) else fail.get_msg())
+        message = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
         self._note(task, "failed", message)
         self.outstream.flush()
-        if message not in self._told:
-            self._told.add(message)
-            sys.stderr.write(f"{task.name}: failed\n{message.rstrip()}\n")
-        else:
-            sys.stderr.write(f"{task.name}: failed for the same reason\n")
+        self.tell_failure(task, message)
         sys.stderr.flush()
 
     def complete_run(self) -> None:
+        self._close()
         if not (self.runtime_errors or self._failed or self._skipped or self._checked):
             session().up_to_date = self._ran + len(self._fresh)
         session().bug = session().bug or bool(self.runtime_errors)
@@ -99,6 +115,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             sys.stderr.write(f"{error}\n")
             if self._happened:
                 self._happened.failed("", error)
+        self._finish()
         if self._skipped:
             sys.stderr.write(f"not built, because of that: {', '.join(sorted(self._skipped))}\n")
         elif self._ran:
@@ -106,15 +123,84 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         elif self._fresh and not (self._failed or self._checked):
             self.write(nothing_to_do(len(self._fresh)))
         self.outstream.flush()
+
+    def tell(self, task: Any) -> None:
+        """Tell that a task has made something, and why it had to if that is asked for."""
+        seconds, where = time.monotonic() - self._started.get(task.name, time.monotonic()), _where(task.name)
+        if self._screen:
+            line = self._screen.line(task.name, seconds, where, "cached" if task.name in session().taken else "built")
+        else:
+            line = f"{task.name:<40} {seconds:6.2f} s{where}"
+        self.write(f"{line}\n")
+        if task.verbosity >= _TALKATIVE:
+            self.write(f"  because {self._notes.reason(task.name)}\n")
+        remove_log(session().root, task.name)
+
+    def tell_failure(self, task: Any, message: str) -> None:
+        """Tell what a failed action said, once, how it was run and where that is kept."""
+        from procession_tasks.graph.failing import block, write_log  # failures alone need it
+        from procession_tasks.graph.report import plain  # as above
+
+        step = step_of(task)
+        log = write_log(session().root, task.name, step, message) if step else None
+        # What others said, such as a compiler, goes to a terminal as it is; a log takes no control characters.
+        text = message if sys.stderr.isatty() else plain(message)
+        if text in self._told:
+            sys.stderr.write(f"{task.name}: failed for the same reason\n")
+        else:
+            self._told.add(text)
+            sys.stderr.write(block(task.name, text, step, log, session().environment))
+
+    def _watched(self) -> Screen:
+        """Return what somebody at the terminal sees; it is there once there is something to see."""
+        with self._lock:
+            if self._screen is None:
+                from procession_tasks.graph.screen import Screen  # a run with nothing to do shows none
+
+                self._screen = Screen(self.outstream, session().begun, *self._all)
+                for name in self._fresh:
+                    self._screen.ended(name, "fresh")
+                self._screen.open()
+                self.outstream = self._screen.stream
+        return self._screen
+
+    def _close(self) -> None:
+        """Leave the terminal to others."""
+        if self._screen:
+            self._screen.close()
+            self.outstream = self._terminal
+
+    def _finish(self) -> None:
+        """Have those who want to know of the run told that it is over."""
         if self._happened or session().notes:
             self._notes.finish(self._fresh)
         if self._happened:
             self._happened.finish(self._notes.ran, self._notes.reason)
+        if self._screen and self._screen.is_idle and (table := self._screen.table(session())):
+            self.write(f"\n{table}")
 
     def _note(self, task: Any, how: str, message: str = "") -> None:
         self._notes.ended(task, how)
+        if self._screen:
+            self._screen.ended(task.name, "cached" if how == "built" and task.name in session().taken else how)
         if self._happened and message:
             self._happened.failed(task.name, message)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Tell whether lines can be drawn again on a stream."""
+    return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def remove_log(root: Path, name: str) -> None:
+    """Remove what an earlier failure of a task left."""
+    with contextlib.suppress(OSError):
+        os.unlink(root / log_of(name))
+
+
+def log_of(name: str) -> str:
+    """Name the file, relative to the repository, that keeps what a task's failed action said."""
+    return f"{STATE}/logs/{name.replace('/', '+')}.log"
 
 
 def _where(name: str) -> str:
@@ -127,15 +213,6 @@ def _where(name: str) -> str:
 def nothing_to_do(count: int) -> str:
     """Say that a run found these tasks up to date."""
     return f"nothing to do: {_tasks(count)} up to date\n"
-
-
-def _shown(message: str) -> str:
-    """Leave what others said, such as a compiler, to a terminal as it is; a log takes no control characters."""
-    if sys.stderr.isatty():
-        return message
-    from procession_tasks.graph.report import plain  # failures alone need it
-
-    return plain(message)
 
 
 def _saved(taken: Mapping[str, Taken]) -> str:

@@ -73,7 +73,14 @@ def break_source(workspace: Any) -> None:
 
 
 def annotations(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith("::")]
+    return [line for line in text.splitlines() if line.startswith("::") and not GROUP.match(line)]
+
+
+# What marks a part of a log that is folded, on GitHub and on GitLab.
+GROUP = re.compile(r"::(?:group::|endgroup::$)")
+SECTION = re.compile(  # its \r is a \n here, as Python reads texts
+    r"\x1b\[0Ksection_(?P<end>start|end):\d+:(?P<name>[A-Za-z0-9_.-]+)(?:\[collapsed=true\])?[\r\n]\x1b\[0K"
+)
 
 
 # The report
@@ -372,8 +379,33 @@ def test_a_report_on_github_is_the_same_as_anywhere(github: Any, summary: Path) 
 def test_gitlab_gets_errors_as_they_are(cached: Any) -> None:
     break_source(cached)
     plain, gitlab = cached.doit("build:api"), cached.doit("build:api", GITLAB_CI="true")
-    assert (gitlab.status, gitlab.err) == (FAILED, plain.err)
+    told = plain.err.partition("  command: ")[0]
+    assert BROKEN.partition(": ")[0] in told
+    assert (gitlab.status, gitlab.err[: len(told)]) == (FAILED, told)
     assert annotations(gitlab.err) == []
+
+
+def test_gitlab_folds_how_what_failed_was_run(cached: Any) -> None:
+    break_source(cached)
+    told = cached.doit("build:api", GITLAB_CI="true").err
+    start, end = SECTION.finditer(told)
+    assert [(mark["end"], mark["name"]) for mark in (start, end)] == [
+        ("start", "go-compile_api"),
+        ("end", "go-compile_api"),
+    ]
+    header, *details = told[start.end() : end.start()].splitlines()
+    assert header == "go-compile:api: how it was run"
+    assert details[0].startswith("command: go build -C services ")
+    assert told[: start.start()].endswith("undefined: nowhere\n"), "the error itself is not folded away"
+
+
+def test_github_folds_how_what_failed_was_run(github: Any) -> None:
+    break_source(github)
+    lines = github.doit("build:api").err.splitlines()
+    start, end = lines.index("::group::go-compile:api: how it was run"), lines.index("::endgroup::")
+    assert lines[start + 1].startswith("command: go build -C services ")
+    assert start < end
+    assert lines[start - 1].endswith("undefined: nowhere"), "the error itself is not folded away"
 
 
 @pytest.mark.parametrize("ci", [{"GITHUB_ACTIONS": "true"}, {"GITLAB_CI": "true"}], ids=["github", "gitlab"])
@@ -381,7 +413,8 @@ def test_no_control_character_reaches_a_log(cached: Any, ci: dict[str, str]) -> 
     cached.write("services/cmd/api/bell.go", 'package main\n\nimport _ "sample.example/\x1b[31mred"\n')
     ended = cached.doit("build:api", **ci)
     assert ended.status == FAILED
-    assert [char for char in ended.out + ended.err if not char.isprintable() and char not in {"\n", "\t"}] == []
+    told = SECTION.sub("", ended.out + ended.err)
+    assert [char for char in told if not char.isprintable() and char not in {"\n", "\t"}] == []
 
 
 # The examples

@@ -1,0 +1,149 @@
+"""A terminal with lines at its bottom that are drawn again and again; what is written goes above them.
+
+The cursor is never hidden and the terminal stays in its own mode, so that nothing has to be put
+back after a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from procession_tasks.graph.live import Look, rows_of
+from procession_tasks.graph.reporter import is_terminal
+
+Draw = Callable[[Look], Sequence[str]]
+
+_EVERY_S = 0.1
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_COLUMNS, _ROWS = 80, 24  # of a terminal that does not say
+
+
+class Terminal:
+    """The terminal behind a stream; `draw` makes the lines at the bottom, from any thread.
+
+    Until it is closed, all that is written to `sys.stdout` and `sys.stderr`, if they are terminals,
+    goes above those lines, a whole line at a time.
+    """
+
+    def __init__(self, stream: Any, draw: Draw) -> None:
+        self._stream = stream
+        self._draw = draw
+        self._lengths: list[int] = []
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._replaced: list[tuple[str, Any, Above]] = []
+        self._thread = threading.Thread(target=self._tick, name="terminal", daemon=True)
+        self.above = Above(stream, self)
+
+    def open(self) -> None:
+        """Begin to draw."""
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if is_terminal(stream):
+                above = self.above if stream is self._stream else Above(stream, self)
+                self._replaced.append((name, stream, above))
+                setattr(sys, name, above)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take the lines away and leave the terminal to others."""
+        for name, stream, above in self._replaced:
+            above.finish()
+            setattr(sys, name, stream)
+        self._replaced.clear()
+        self.above.finish()
+        self._over.set()
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._put(f"{self._back()}\x1b[J" if self._lengths else "", ())
+
+    def look(self) -> Look:
+        """Look how large the terminal is now, and what is wanted of it."""
+        try:
+            columns, rows = os.get_terminal_size(self._stream.fileno())
+        except (OSError, ValueError):
+            columns, rows = 0, 0
+        encoding = str(getattr(self._stream, "encoding", "")).lower().replace("-", "")
+        colours = not os.environ.get("NO_COLOR")
+        return Look(columns or _COLUMNS, rows or _ROWS, colours, encoding == "utf8")
+
+    def write(self, text: str, stream: Any) -> None:
+        """Write whole lines above what is drawn."""
+        with self._lock:
+            if self._over.is_set():
+                stream.write(text)
+                stream.flush()
+                return
+            back = f"{self._back()}\x1b[J" if self._lengths else ""
+            if stream is self._stream:
+                self._redraw(f"{back}{text}")
+            else:
+                self._put(back, ())
+                stream.write(text)
+                stream.flush()
+                self._redraw("")
+
+    def _tick(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody looks on any more
+            while not self._over.wait(_EVERY_S):
+                with self._lock:
+                    if not self._over.is_set():
+                        self._redraw(self._back() if self._lengths else "")
+
+    def _redraw(self, before: str) -> None:
+        self._put(before, self._draw(self.look()))
+
+    def _put(self, before: str, lines: Sequence[str]) -> None:
+        """Write in one go, so that no half of it is seen."""
+        drawn = "\n".join(f"{line}\x1b[K" for line in lines)
+        if before or drawn:
+            self._lengths = [len(_ESCAPES.sub("", line)) for line in lines]
+            encoding = getattr(self._stream, "encoding", None) or "utf-8"
+            whole = f"{before}{drawn}\x1b[J" if lines else before
+            self._stream.write(whole.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+
+    def _back(self) -> str:
+        """Go to where the drawn lines begin, wherever the terminal has wrapped them to."""
+        up = rows_of(self._lengths, self.look().columns) - 1
+        return f"\r\x1b[{up}A" if up > 0 else "\r"
+
+
+class Above:
+    """Stands for a stream while lines are drawn: keeps back what is not a whole line yet."""
+
+    def __init__(self, stream: Any, terminal: Terminal) -> None:
+        self._stream = stream
+        self._terminal = terminal
+        self._rest = ""
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> int:
+        """Write whole lines, and the rest when its end comes."""
+        with self._lock:
+            whole, newline, self._rest = (self._rest + text).rpartition("\n")
+        if newline:
+            self._terminal.write(whole + newline, self._stream)
+        return len(text)
+
+    def writelines(self, lines: Sequence[str]) -> None:
+        """As that of any stream."""
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        """Do nothing: what is whole is written."""
+
+    def finish(self) -> None:
+        """Write what has no end."""
+        with self._lock:
+            rest, self._rest = self._rest, ""
+        if rest:
+            self._terminal.write(f"{rest}\n", self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
