@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 BUILT, CACHED, FRESH, FAILED, SKIPPED = "built", "cached", "fresh", "failed", "skipped"
@@ -114,8 +114,3 @@ def _cut(text: str, look: Look) -> str:
 def _shortened(text: str, width: int, look: Look) -> str:
     mark = "…" if look.unicode else "."
     return text[: width - 1] + mark
-
-
-def rows_of(lengths: Iterable[int], columns: int) -> int:
-    """Count the rows that lines of these lengths take, which a terminal wraps when it becomes narrower."""
-    return sum(max(1, -(-length // max(1, columns))) for length in lengths)

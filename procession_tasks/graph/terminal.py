@@ -1,26 +1,29 @@
 """A terminal with lines at its bottom that are drawn again and again; what is written goes above them.
 
-The cursor is never hidden and the terminal stays in its own mode, so that nothing has to be put
-back after a kill.
+The cursor waits where those lines begin: a terminal that is resized wraps lines anew, often before it
+says so, and keeps the cursor at its place in the text.  It is never hidden, and after each write the
+terminal is in its own mode, so that nothing has to be put back after a kill.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from procession_tasks.graph.live import Look, rows_of
+from procession_tasks.graph.live import Look
 from procession_tasks.graph.reporter import is_terminal
 
 Draw = Callable[[Look], Sequence[str]]
 
 _EVERY_S = 0.1
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_WRAP, _NO_WRAP = "\x1b[?7h", "\x1b[?7l"  # what a line does that is too long
+# A line is cleared as a whole, or tmux remembers of its row that it was wrapped; and all below from the end
+# of a line, or tmux keeps what it clears for those who scroll back.
+_CLEAR_LINE, _CLEAR_REST, _CLEAR_BELOW = "\x1b[2K", "\x1b[K", "\x1b[J"
 _COLUMNS, _ROWS = 80, 24  # of a terminal that does not say
 
 
@@ -34,7 +37,7 @@ class Terminal:
     def __init__(self, stream: Any, draw: Draw) -> None:
         self._stream = stream
         self._draw = draw
-        self._lengths: list[int] = []
+        self._rows = 0
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._replaced: list[tuple[str, Any, Above]] = []
@@ -60,7 +63,7 @@ class Terminal:
         self.above.finish()
         self._over.set()
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._put(f"{self._back()}\x1b[J" if self._lengths else "", ())
+            self._clear()
 
     def look(self) -> Look:
         """Look how large the terminal is now, and what is wanted of it."""
@@ -76,42 +79,43 @@ class Terminal:
         """Write whole lines above what is drawn."""
         with self._lock:
             if self._over.is_set():
-                stream.write(text)
-                stream.flush()
-                return
-            back = f"{self._back()}\x1b[J" if self._lengths else ""
-            if stream is self._stream:
-                self._redraw(f"{back}{text}")
+                self._put(text, stream)
+            elif stream is self._stream:
+                self._redraw(text.replace("\n", f"{_CLEAR_REST}\n"))
             else:
-                self._put(back, ())
-                stream.write(text)
-                stream.flush()
-                self._redraw("")
+                self._clear()
+                self._put(text, stream)
+                self._redraw()
 
     def _tick(self) -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody looks on any more
             while not self._over.wait(_EVERY_S):
                 with self._lock:
                     if not self._over.is_set():
-                        self._redraw(self._back() if self._lengths else "")
+                        self._redraw()
 
-    def _redraw(self, before: str) -> None:
-        self._put(before, self._draw(self.look()))
+    def _redraw(self, above: str = "") -> None:
+        """Write over what is drawn, in one go, so that no half of it is seen."""
+        lines = self._draw(self.look())
+        self._rows = len(lines)
+        drawn = "\n".join(f"{_CLEAR_LINE}{line}" for line in lines)
+        self._put(f"\r{above}{_NO_WRAP}{drawn}{_CLEAR_BELOW}{_WRAP}\r{_up(len(lines) - 1)}", self._stream)
 
-    def _put(self, before: str, lines: Sequence[str]) -> None:
-        """Write in one go, so that no half of it is seen."""
-        drawn = "\n".join(f"{line}\x1b[K" for line in lines)
-        if before or drawn:
-            self._lengths = [len(_ESCAPES.sub("", line)) for line in lines]
-            encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            whole = f"{before}{drawn}\x1b[J" if lines else before
-            self._stream.write(whole.encode(encoding, "replace").decode(encoding))
-            self._stream.flush()
+    def _clear(self) -> None:
+        if self._rows:
+            below = f"\n{_CLEAR_BELOW}{_up(1)}" if self._rows > 1 else ""
+            self._put(f"\r{_CLEAR_LINE}{below}", self._stream)
+            self._rows = 0
 
-    def _back(self) -> str:
-        """Go to where the drawn lines begin, wherever the terminal has wrapped them to."""
-        up = rows_of(self._lengths, self.look().columns) - 1
-        return f"\r\x1b[{up}A" if up > 0 else "\r"
+    @staticmethod
+    def _put(text: str, stream: Any) -> None:
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+        stream.flush()
+
+
+def _up(rows: int) -> str:
+    return f"\x1b[{rows}A" if rows > 0 else ""
 
 
 class Above:
