@@ -126,7 +126,7 @@ class Run(Located, DoitRun):  # type: ignore[misc]
         load_tasks = self.loader.load_tasks
 
         def load(cmd: Any, pos_args: list[str]) -> Any:
-            self._take_notes(params["reporter"])
+            self._take_notes(params)
             asked_otherwise = params["always"] or params["single"] or params["reporter"] is not BuildReporter
             asked_otherwise = asked_otherwise or self._happened is not None
             if self.is_ours and not asked_otherwise and selection.is_plain_build(self.sel_tasks):
@@ -138,18 +138,25 @@ class Run(Located, DoitRun):  # type: ignore[misc]
 
         self.loader.load_tasks = load
 
-    def _take_notes(self, reporter: Any) -> None:
+    def _take_notes(self, params: Any) -> None:
         """Have the run noted if somebody wants to know about it; raises CmdParseError if that cannot be."""
+        reporter = params["reporter"]
         if self._report and not self.is_ours:
             raise CmdParseError("--report must be used where images are built")
         if self._report and reporter is not BuildReporter:
             raise CmdParseError("--report must be used without --reporter")
+        is_for_machines = self.is_ours and reporter == "json"
         on_github = os.environ.get("GITHUB_ACTIONS") == "true" and self.is_ours and reporter is BuildReporter
-        if self._report or on_github:
+        if self._report or on_github or is_for_machines:
             from procession_tasks.graph.happened import Happened  # other runs have nobody to tell
 
             summarizes = selection.is_plain_build(self.sel_tasks)
             self._happened = session().happened = Happened(session(), self._report, summarizes=summarizes)
+        if self._happened and is_for_machines:
+            from procession_tasks.graph.jsonlines import JsonReporter, summarize  # as above
+
+            params["reporter"] = JsonReporter
+            self._happened.listens = functools.partial(summarize, outfile=params["outfile"])
 
     @functools.wraps(DoitRun._execute)
     def _execute(self, *args: Any, **options: Any) -> int:

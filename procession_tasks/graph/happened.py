@@ -45,11 +45,12 @@ class Happened:
     """What a run did, and what went wrong in it.
 
     `file` is where the report is to go, None for nowhere; `summarizes` tells whether a summary is of use.
-    `account` is what the run had of caches, None if it asked none.
+    `account` is what the run had of caches, None if it asked none; `listens` is told of it all in the end.
     """
 
     def __init__(self, session: Session, file: str | None, *, summarizes: bool) -> None:
         self.account: Account | None = None
+        self.listens: Callable[[Report], None] | None = None
         self._session = session
         self._file = file
         self._summarizes = summarizes
@@ -80,6 +81,8 @@ class Happened:
     def tell(self, status: int) -> int:
         """Write the report, and what GitHub Actions takes; returns the exit status, which failing to write changes."""
         report = self._report(status)
+        if self.listens:
+            self.listens(report)
         environment = self._session.environment
         if environment.get("GITHUB_ACTIONS") == "true":
             sys.stderr.writelines(f"{line}\n" for line in to_annotations(report, _prefix(self._session.root)))

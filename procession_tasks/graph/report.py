@@ -126,11 +126,18 @@ def mistakes(task: str, message: str, is_file: Callable[[str], bool]) -> list[Mi
 
 def to_json(report: Report) -> bytes:
     """Render the report that docs/ci.md describes."""
-    document = {
+    whole = summary(report)
+    document = {name: whole[name] for name in ("version", "status", "seconds")}
+    document["tasks"] = [_task(task) for task in report.tasks]
+    return (json.dumps({**document, **whole}, indent=2) + "\n").encode()
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """Say how a run ended, for machines: all but the single tasks."""
+    return {
         "version": VERSION,
         "status": report.status,
         "seconds": round(report.seconds, 3),
-        "tasks": [_task(task) for task in report.tasks],
         "images": [_image(image) for image in report.images],
         "cache": {
             "hits": report.hits,
@@ -141,7 +148,6 @@ def to_json(report: Report) -> bytes:
         },
         "errors": [dataclasses.asdict(mistake) | {"task": mistake.task or None} for mistake in report.mistakes],
     }
-    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def _task(task: Outcome) -> dict[str, Any]:

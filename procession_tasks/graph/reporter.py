@@ -136,8 +136,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             self.write(f"  because {self._notes.reason(task.name)}\n")
         remove_log(session().root, task.name)
 
-    def tell_failure(self, task: Any, message: str) -> None:
-        """Tell what a failed action said, once, how it was run and where that is kept."""
+    def tell_failure(self, task: Any, message: str) -> str | None:
+        """Tell what a failed action said, once, how it was run and where that is kept, which is returned."""
         from procession_tasks.graph.failing import block, write_log  # failures alone need it
         from procession_tasks.graph.report import plain  # as above
 
@@ -150,6 +150,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         else:
             self._told.add(text)
             sys.stderr.write(block(task.name, text, step, log, session().environment))
+        return log
 
     def _watched(self) -> Screen:
         """Return what somebody at the terminal sees; it is there once there is something to see."""
