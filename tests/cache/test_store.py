@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_what_one_machine_made_another_takes(bench: Bench) -> None:
     store.close()
     assert bench.warned == []
     assert store.account.fetched == len(CONTENT)
+
+
+def test_what_is_moved_is_noted_with_its_time(bench: Bench) -> None:
+    begun = time.monotonic()
+    bench.write(action())
+    store = bench.machine()
+    taken(store, action())
+    taken(store, action())  # it is here by now
+
+    ((what, started, seconds, size),) = store.account.moves
+    assert (what, size) == ("fetch https://cache.example", len(CONTENT))
+    assert begun <= started <= started + seconds <= time.monotonic()
 
 
 def test_what_was_made_here_is_taken_from_here(bench: Bench) -> None:

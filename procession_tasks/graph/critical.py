@@ -1,0 +1,175 @@
+"""What a run could not have been faster than: the chain of tasks that each began when the one before ended.  Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from procession_tasks.graph.record import BUILT, CACHED, FAILED, FRESH, SKIPPED, Ran, Run
+
+Needs = Mapping[str, Collection[str]]  # by task, the tasks that must have ended before it can begin
+
+_WORKED = (BUILT, CACHED, FAILED)
+_LITTLE_S, _SHARE, _MOST = 0.05, 0.15, 3  # below what is not worth a line; how many pieces of advice
+_MEGA = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A task of the chain, and how long after it could have begun it did."""
+
+    ran: Ran
+    waited: float
+
+    @property
+    def ended(self) -> float:
+        """When it ended, from the run's begin."""
+        return self.ran.started + self.ran.seconds
+
+
+def worked(run: Run) -> tuple[Ran, ...]:
+    """List the tasks that did something."""
+    return tuple(one for one in run.tasks if one.how in _WORKED)
+
+
+def ready(run: Run, needs: Needs) -> dict[str, float]:
+    """Say of each task that did something when it could have begun: when the last one that it needs had ended.
+
+    One that needs none could have begun with the first task of all.
+    """
+    first = min((one.started for one in worked(run)), default=0.0)
+    by_name = {one.name: one for one in worked(run)}
+    before = {name: _before(name, by_name, needs) for name in by_name}
+    return {name: one.started + one.seconds if one else first for name, one in before.items()}
+
+
+def chain(run: Run, needs: Needs) -> tuple[Link, ...]:
+    """Find the chain that ends with the task that ended last, first task first."""
+    could, by_name = ready(run, needs), {one.name: one for one in worked(run)}
+    found: list[Link] = []
+    one = max(by_name.values(), key=lambda one: one.started + one.seconds, default=None)
+    while one and one.name not in {link.ran.name for link in found}:
+        found.append(Link(one, max(0.0, one.started - could[one.name])))
+        one = _before(one.name, by_name, needs)
+    return tuple(reversed(found))
+
+
+def _before(name: str, by_name: Mapping[str, Ran], needs: Needs) -> Ran | None:
+    """Return, of the tasks that one needs and that did something, the one that ended last."""
+    seen, waiting, found = {name}, [*needs.get(name, ())], []
+    while waiting:
+        other = waiting.pop()
+        if other not in seen:
+            seen.add(other)
+            if other in by_name:
+                found.append(by_name[other])
+            else:
+                waiting += needs.get(other, ())  # fresh: what is behind it may have run
+    return max(found, key=lambda one: one.started + one.seconds, default=None)
+
+
+def summary(run: Run, needs: Needs) -> str:
+    """Say where the time went, and what to do about it."""
+    links = chain(run, needs)
+    lines = [_headline(run), *_totals(run)]
+    if links:
+        lines += ["", "one after another:", *_steps(run, links)]
+    if told := advice(run, links):
+        lines += ["", "to make it faster:", *(f"- {one}" for one in told)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _headline(run: Run) -> str:
+    counts = Counter(one.how for one in run.tasks)
+    said = ", ".join(f"{counts[how]} {how}" for how in (*_WORKED, FRESH, SKIPPED) if counts[how])
+    ended = {0: "", 130: ", interrupted"}.get(run.status, ", failed")
+    return f"doit {' '.join(run.words)}: {run.seconds:.1f} s{ended}: {said}"
+
+
+def _totals(run: Run) -> list[str]:
+    tasks = worked(run)
+    if not tasks:
+        return []
+    span = max(one.started + one.seconds for one in tasks) - min(one.started for one in tasks)
+    threads = len({one.thread for one in tasks})
+    most = f", of {threads} threads {_busy(tasks) / span:.1f} at work" if span > 0 else ""
+    lines = [f"tasks: {span:.1f} s{most}"]
+    for what, moves in _moved(run).items():
+        seconds, size = sum(move[2] for move in moves), sum(move[3] for move in moves)
+        lines.append(f"{what}: {size / _MEGA:.1f} MB in {seconds:.1f} s, {_times(len(moves))}")
+    return lines
+
+
+def _steps(run: Run, links: Collection[Link]) -> list[str]:
+    rows: list[tuple[float, str]] = []
+    at = 0.0
+    for link in links:
+        before = link.ran.started - at
+        if before > _LITTLE_S:
+            rows.append((before, "waiting for a thread" if rows else "finding out what is stale"))
+        rows.append((link.ran.seconds, link.ran.name + (f"  from {link.ran.where}" if link.ran.where else "")))
+        at = link.ended
+    if run.seconds - at > _LITTLE_S:
+        rows.append((run.seconds - at, "keeping what the next run needs to know, and sending to caches"))
+    return [f"{seconds:7.2f} s {100 * seconds / max(run.seconds, 1e-9):3.0f} %  {text}" for seconds, text in rows]
+
+
+def advice(run: Run, links: Collection[Link]) -> list[str]:
+    """Say what would shorten the chain, what shortens it most first."""
+    enough = max(_LITTLE_S, _SHARE * run.seconds)
+    found = [*_of_tasks(links), *_of_the_run(run, links)]
+    found.sort(key=lambda one: -one[0])
+    return [text for seconds, text in found if seconds >= enough][:_MOST]
+
+
+def _of_tasks(links: Collection[Link]) -> Iterable[tuple[float, str]]:
+    kinds: dict[str, list[Ran]] = {}
+    for link in links:
+        if link.ran.how != CACHED:
+            kinds.setdefault(link.ran.name.partition(":")[0], []).append(link.ran)
+    for kind, of_kind in kinds.items():
+        if hint := _HINTS.get(kind):
+            longest = max(of_kind, key=lambda one: one.seconds)
+            image = longest.name.partition(":")[2].partition("@")[0].partition("/")[0]
+            yield longest.seconds, f"{longest.name}: {hint.format(image=image)}"
+
+
+def _of_the_run(run: Run, links: Collection[Link]) -> Iterable[tuple[float, str]]:
+    waited = sum(link.waited for link in links)
+    threads = len({one.thread for one in worked(run)})
+    yield (
+        waited,
+        f"{waited:.1f} s were spent waiting for a thread: doit -n {2 * threads} has more, if there are processors",
+    )
+    made = [one.seconds for one in worked(run) if one.how == BUILT]
+    if made and not any(one.how == CACHED for one in run.tasks):
+        yield max(made), "nothing came from a cache: a team's has what others built (docs/cache.md)"
+    moving = _busy([Ran(what, CACHED, at, seconds) for what, at, seconds, _ in run.transfers])
+    yield moving, "caches elsewhere: their line is what takes time, not their number of files"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _busy(tasks: Iterable[Ran]) -> float:
+    return sum(one.seconds for one in tasks)
+
+
+def _moved(run: Run) -> dict[str, list[tuple[str, float, float, int]]]:
+    found: dict[str, list[tuple[str, float, float, int]]] = {}
+    for move in run.transfers:
+        found.setdefault(move[0], []).append(move)
+    return found
+
+
+_HINTS = {
+    "go-inputs": "go list reads every source; keep Go's build cache (GOCACHE) from run to run",
+    "go-compile": "keep Go's build cache (GOCACHE) from run to run, or compile on an engine (docs/cache.md)",
+    "fetch-packages": "a mirror nearby (PROCESSION_DEBIAN_MIRROR), or keep the cache folder (PROCESSION_CACHE_DIR)",
+    "inject-packages": "fewer or smaller packages: doit sizes:{image} says what takes room",
+    "inject-binary": "smaller rootfs/: doit sizes:{image} says what takes room",
+    "pack-aci": "a smaller image: doit sizes:{image} says what takes room",
+    "pack-oci": "a smaller image: doit sizes:{image} says what takes room; packages in debian.base are packed once",
+}
