@@ -7,7 +7,6 @@ block or a command.
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import re
 from collections import Counter
@@ -20,10 +19,11 @@ from procession_tasks.graph.record import BUILT, CACHED, FAILED, FRESH, SKIPPED
 VERSION = 1  # of the JSON; raised when a key goes or means something else
 _LONGEST = 60_000  # of a summary's errors; GitHub drops a summary of more than 1 MiB
 
-_PLACE = re.compile(r"(?P<file>[^\s:][^:]*):(?P<line>[1-9][0-9]{0,8}):(?:[0-9]+:)? (?P<message>.*)")
-_PACKAGE = re.compile(r"# \S+")  # what go says before the errors of a package
+# Compiled when they are needed: of most runs nothing went wrong.
+_PLACE = r"(?P<file>[^\s:][^:]*):(?P<line>[1-9][0-9]{0,8}):(?:[0-9]+:)? (?P<message>.*)"
+_PACKAGE = r"# \S+"  # what go says before the errors of a package
 _CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-_MARKED = re.compile(r"([\\`*_\[\]|~#])")
+_MARKED = r"([\\`*_\[\]|~#])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +112,14 @@ def mistakes(task: str, message: str, is_file: Callable[[str], bool]) -> list[Mi
     """
     found: list[Mistake] = []
     for line in plain(message).strip("\n").splitlines():
-        place = _PLACE.fullmatch(line)
+        place = re.fullmatch(_PLACE, line)
         if place and is_file(place["file"]):
             found.append(Mistake(task, place["message"], place["file"], int(place["line"])))
         elif found:
             last = found.pop()
-            more = "" if _PACKAGE.fullmatch(line) else f"\n{line}"
+            more = "" if re.fullmatch(_PACKAGE, line) else f"\n{line}"
             found.append(dataclasses.replace(last, message=last.message + more))
-        elif not _PACKAGE.fullmatch(line):
+        elif not re.fullmatch(_PACKAGE, line):
             found.append(Mistake(task, line))
     return found
 
@@ -238,7 +238,9 @@ def _block(text: str) -> str:
 
 def _text(text: str) -> str:
     """Have text stand in a cell of a table as it is."""
-    return _MARKED.sub(r"\\\1", html.escape(" ".join(plain(text).split()), quote=False))
+    import html  # most runs have no summary
+
+    return re.sub(_MARKED, r"\\\1", html.escape(" ".join(plain(text).split()), quote=False))
 
 
 def _short(digest: str | None) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from procession_tasks import notice
-from procession_tasks.graph.closing import table
-from procession_tasks.graph.happened import Happened
 from procession_tasks.graph.live import Look, Running, State, finished, frame
 from procession_tasks.graph.notes import needed
 from procession_tasks.graph.session import Session
 from procession_tasks.graph.terminal import Terminal
+
+if TYPE_CHECKING:
+    from procession_tasks.graph.happened import Happened
+    from procession_tasks.graph.report import BuiltImage
 
 
 class Screen:
@@ -42,6 +44,7 @@ class Screen:
         """Begin to draw."""
         notice.show_with(self._details.__setitem__)
         self._terminal.open()
+        threading.Thread(target=_closing, daemon=True).start()  # loaded while others work
 
     def close(self) -> None:
         """Take away what is drawn."""
@@ -68,7 +71,8 @@ class Screen:
         """Lay out what became of the images, once that is noted."""
         if (notes := during.notes) is None:
             return ""
-        happened = Happened(during, None, summarizes=False)
+        happened_of, table = _closing()
+        happened = happened_of(during, None, summarizes=False)
         happened.finish(notes.ran, notes.reason)
         return table(happened.images, self._terminal.look())
 
@@ -78,3 +82,11 @@ class Screen:
             for name, (started, thread) in list(self._running.items())
         )
         return frame(State(self._begun, self._total, running, self._counts), time.monotonic(), look)
+
+
+def _closing() -> tuple[type[Happened], Callable[[tuple[BuiltImage, ...], Look], str]]:
+    """Load what the end of a run needs."""
+    from procession_tasks.graph.closing import table  # takes as long as all else that is needed here
+    from procession_tasks.graph.happened import Happened  # as above
+
+    return Happened, table
