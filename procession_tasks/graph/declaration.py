@@ -47,7 +47,7 @@ def _command(before: Iterable[str], after: Iterable[str]) -> Iterator[Cause]:
 def _by_flag(words: Iterable[str]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for word in words:
-        name, _, value = word.partition("=") if word.startswith("-") else (_ARGUMENT, "", word)
+        name, _, value = word.partition("=") if word.startswith("-") and "=" in word else (_ARGUMENT, "", word)
         found.setdefault(name, Counter())[value] += 1
     return found
 
@@ -56,4 +56,6 @@ def _said(value: str | None) -> str:
     """Write a value so that it is seen where it ends; nothing for one that is not there."""
     if value is None:
         return ""
-    return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    if _PLAIN.fullmatch(value):
+        return value
+    return f"'{value}'" if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)

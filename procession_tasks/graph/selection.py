@@ -24,6 +24,12 @@ def is_plain(word: str) -> bool:
     return _TASK.fullmatch(word) is not None
 
 
+def is_stage(word: str) -> bool:
+    """Tell whether a word is a stage that makes files, or a task of one; anything else may be an image."""
+    match = _TASK.fullmatch(word)
+    return match is not None and match["stage"] in _MAKING
+
+
 def is_plain_build(words: Sequence[str]) -> bool:
     """Tell whether a command line names tasks that make files, and nothing else."""
     matches = [_TASK.fullmatch(word) for word in words]
