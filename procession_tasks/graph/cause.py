@@ -9,6 +9,7 @@ CHANGED, NEW, DELETED = "content", "new", "deleted"
 OUTPUT, LOST = "output", "lost"
 DECLARATION, COMMAND, ENVIRONMENT, TOOLCHAIN, VERSION = "declaration", "command", "environment", "toolchain", "version"
 NEVER, UNCERTAIN, FAULTY, ASKED = "never", "uncertain", "faulty", "asked"
+ADDED, UNKNOWN = "added", "unknown"
 
 NEVER_BUILT = "it was never built here"
 _MOST = 3  # names in a reason
@@ -25,6 +26,7 @@ _SENTENCES = {
     NEVER: NEVER_BUILT,
     UNCERTAIN: "an input was written while it was used",
     FAULTY: "its sources were not listed to the end, or go found fault with them",
+    ADDED: "it was not there before",
     ASKED: "it was asked for, stale or not",
     DECLARATION: "its declaration changed: command, flags, environment, toolchain or our own format",
 }
@@ -35,7 +37,8 @@ class Cause:
     """One reason of a task to run.
 
     `subject` is a path for what concerns a file (a folder as any), else the flag, variable, tool or
-    package that was `before` and is `after`; the two are empty where nothing is known of them.
+    package that was `before` and is `after`; the two are empty where nothing is known of them.  Of what is
+    unknown it is the reason.
     """
 
     what: str
@@ -63,6 +66,8 @@ def _of_kind(what: str, causes: list[Cause]) -> list[str]:
         return [f"{some(names)} {_ENDS[what][len(names) > 1]}"]
     if what in _SENTENCES:
         return [_SENTENCES[what]]
+    if what == UNKNOWN:
+        return [f"it cannot be told ({causes[0].subject})"]
     shown = [_change(cause) for cause in causes[:_MOST]]
     return [*shown, f"{len(causes) - _MOST} more"] if len(causes) > _MOST else shown
 

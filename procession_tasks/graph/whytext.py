@@ -43,7 +43,7 @@ def to_json(subjects: Sequence[Subject], verdicts: Mapping[str, Verdict]) -> str
     return _json(
         {
             "images": [_subject(subject, verdicts) for subject in subjects],
-            "tasks": [_task(verdict) for verdict in verdicts.values()],
+            "tasks": [task_to_json(verdict) for verdict in verdicts.values()],
         }
     )
 
@@ -54,13 +54,13 @@ def _subject(subject: Subject, verdicts: Mapping[str, Verdict]) -> dict[str, Any
     return {"name": subject.name, "stale": any(v.how in (STALE, WAITING) for v in own.values()), "chains": ways}
 
 
-def _task(verdict: Verdict) -> dict[str, Any]:
-    causes = list(map(cause_to_json, verdict.causes))
+def task_to_json(verdict: Verdict) -> dict[str, Any]:
+    """Turn a verdict into plain values."""
+    causes = list(map(_cause, verdict.causes))
     return {"name": verdict.name, "status": verdict.how, "causes": causes, "waits_for": list(verdict.behind)}
 
 
-def cause_to_json(cause: Cause) -> dict[str, Any]:
-    """Turn a cause into plain values; what is not known is None."""
+def _cause(cause: Cause) -> dict[str, Any]:
     return {
         "what": cause.what,
         "subject": cause.subject or None,

@@ -1,0 +1,113 @@
+"""`doit affected`: which images the changes since a revision touch."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doit.cmdparse import CmdParseError
+
+from procession_tasks.errors import BuildError
+from procession_tasks.graph.checker import ContentChecker
+from procession_tasks.graph.located import DEFINITION, FAILED, USAGE, Located
+
+if TYPE_CHECKING:
+    from procession_tasks.graph.affected import Affected
+    from procession_tasks.graph.side import Side
+
+_MATRICES = [("", "no matrix"), ("github", "a job's matrix"), ("gitlab", "what jobs of a child pipeline extend")]
+
+
+class AffectedImages(Located):
+    """Says which images differ between a revision of Git and the files that are here."""
+
+    name = "affected"
+    doc_purpose = "say which images the changes since a revision of git touch"
+    doc_usage = "--since REVISION"
+    doc_description = (
+        "Compares what images are made from in the revision and here, what is not committed included.\n"
+        "Builds nothing.  Never misses an image that differs; it may name one that would come out the same."
+    )
+    cmd_options = (
+        {"name": "since", "long": "since", "type": str, "default": "", "help": "the revision to compare with"},
+        {"name": "json", "long": "json", "type": bool, "default": False, "help": "tell it in JSON, with each task"},
+        {
+            "name": "matrix",
+            "long": "matrix",
+            "type": str,
+            "default": "",
+            "choices": _MATRICES,
+            "help": "print a matrix",
+        },
+    )
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        if args:
+            raise CmdParseError(f"affected must be followed by options alone, got {args[0]!r}")
+        if not params["since"]:
+            raise CmdParseError("affected must have --since REVISION")
+        if params["json"] and params["matrix"]:
+            raise CmdParseError("--json must be used without --matrix")
+        self.loader.setup(params)
+        if self.loader.load_doit_config().get("check_file_uptodate") is not ContentChecker:
+            raise CmdParseError("affected must be used where images are built")
+        return _answer(params["since"], params["matrix"] or ("json" if params["json"] else "text"))
+
+
+def _answer(since: str, form: str) -> int:
+    from procession_tasks.graph import affectedtext  # commands are loaded by who runs another
+    from procession_tasks.graph.revision import RevisionError
+    from procession_tasks.graph.side import WrongHereError
+
+    forms = {
+        "json": lambda found: affectedtext.to_json(found, since),
+        "github": affectedtext.to_github,
+        "gitlab": affectedtext.to_gitlab,
+    }
+    try:
+        found = _compared(since)
+    except (RevisionError, WrongHereError) as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE if isinstance(error, RevisionError) else DEFINITION
+    except BuildError as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+    if form in forms:
+        sys.stdout.write(forms[form](found))
+    elif found:
+        sys.stdout.writelines(f"{line}\n" for line in affectedtext.to_text(found))
+    else:
+        sys.stderr.write(f"no image is affected: all are made from what they were made from at {since}\n")
+    return 0
+
+
+def _compared(since: str) -> Sequence[Affected]:
+    """Compare the tree here with that of a revision; raises BuildError when one of them cannot be read."""
+    from procession_tasks.graph.affected import affected  # as above
+    from procession_tasks.graph.revision import materialized, repository
+    from procession_tasks.graph.session import STATE, session
+    from procession_tasks.graph.side import Side, WrongHereError, beside, see_project
+
+    here = session()
+    git = repository(here.root, here.environment)
+    with tempfile.TemporaryDirectory(prefix="procession-") as scratch, materialized(since, here.root, git) as there:
+        see_project(there, since)
+        new = Side(here, Path(scratch, "new"), here.root / STATE / "closures")
+        old = Side(beside(here, there), Path(scratch, "old"), new.listings)
+        try:
+            new.load()
+        except BuildError as error:
+            raise WrongHereError(error.message, hint=error.hint) from None
+        _load_old(old, new)
+        return affected(old, new, git.top)
+
+
+def _load_old(old: Side, new: Side) -> None:
+    """Plan the old side; with settings that are wrong there, nothing can be told of any image."""
+    try:
+        old.load_sound()
+    except BuildError as error:
+        old.problems = dict.fromkeys(new.plans, error.message.partition("\n")[0])
