@@ -14,8 +14,8 @@ from procession_tasks.errors import BuildError
 from procession_tasks.golang import closure
 from procession_tasks.golang.closure import Package
 from procession_tasks.golang.command import Context, run_go
-from procession_tasks.golang.modules import module_files
 from procession_tasks.golang.difference import Difference, of_files, of_package
+from procession_tasks.golang.modules import module_files
 from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
 from procession_tasks.states import ABSENT

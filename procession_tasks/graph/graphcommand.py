@@ -14,7 +14,6 @@ from doit.exceptions import InvalidCommand
 from procession_tasks import files
 from procession_tasks.errors import BuildError
 from procession_tasks.graph import selection
-from procession_tasks.graph.checker import why
 from procession_tasks.graph.located import FAILED, USAGE, Located
 
 _FORMATS = {"mermaid": "for Markdown and editors", "dot": "for Graphviz", "svg": "a picture"}
@@ -85,11 +84,12 @@ class Graph(Located):
 
     def _stale(self, chosen: Sequence[Any], tasks: Mapping[str, Any]) -> dict[str, str]:
         """Say of each task that is not up to date why it would run; doit decides, task by task."""
-        found: dict[str, str] = {}
-        for task in chosen:
-            if task.targets and self.dep_manager.get_status(task, tasks).status != "up-to-date":
-                found[task.name] = why(task)
-        return found
+        from procession_tasks.graph.cause import words  # only what is stale has causes
+        from procession_tasks.graph.verdicts import STALE
+        from procession_tasks.graph.verdicts import Graph as Tasks
+
+        verdicts = Tasks(tasks).judge(task.name for task in chosen if task.targets)
+        return {name: words(verdict.causes) for name, verdict in verdicts.items() if verdict.how == STALE}
 
     def _tell(self, text: str) -> int:
         content = text.encode("utf-8", "replace")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from procession_tasks.graph.checker import some
+from procession_tasks.graph.cause import some
 from procession_tasks.graph.located import USAGE
 from procession_tasks.graph.watched import CHANGED, GONE, NEW, Changes, Looked
 
