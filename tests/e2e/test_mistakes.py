@@ -53,7 +53,7 @@ DEFINITIONS: dict[str, tuple[Edit, str]] = {
     ),
     "a key that looks like none": (
         append(YAML, "zzz: 1\n"),
-        f"{YAML}:7: zzz: must be a known key\n  hint: known keys: go, debian, platforms, accounts, paths\n",
+        f"{YAML}:7: zzz: must be a known key\n  hint: known keys: go, debian, platforms, accounts, paths, size-budget\n",
     ),
     "a misspelt key of the manifest": (
         typo(MANIFEST, "labels", "lables"),
