@@ -1,10 +1,13 @@
-"""The JSON Schema of image.yaml, from the model that loads it.  Pure."""
+"""The JSON Schema of image.yaml, from the model that loads it, and the files for editors.  Pure."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from procession_tasks.definition.model import IMAGE_FILE
+
+IMAGE_SCHEMA = "image.schema.json"  # beside the definitions; each image.yaml names it in its first line
 
 
 def image_schema() -> dict[str, Any]:
@@ -18,3 +21,8 @@ def image_schema() -> dict[str, Any]:
         "description": "how the content of an image comes about",
         **IMAGE_FILE.schema(),
     }
+
+
+def schema_text(schema: dict[str, Any]) -> str:
+    """Render a schema as the file that editors read."""
+    return json.dumps(schema, indent=2) + "\n"

@@ -8,16 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from doit.cmd_base import Command
-
 from procession_tasks.errors import BuildError, DefinitionError
-from procession_tasks.graph.located import DEFINITION, FAILED, USAGE
+from procession_tasks.graph.located import DEFINITION, FAILED, Explained
 
 _DAY_S = 24 * 3600
 _UNITS = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
-class Cache(Command):  # type: ignore[misc]  # doit has no types
+class Cache(Explained):
     """Looks after the cache of this machine."""
 
     name = "cache"
@@ -40,8 +38,7 @@ class Cache(Command):  # type: ignore[misc]  # doit has no types
         }
         if (do := tasks.get(tuple(args))) is None:
             got = f", got {' '.join(args)!r}" if args else ""
-            sys.stderr.write(f"doit: cache must be followed by stats, gc, verify or key{got}\n")
-            return USAGE
+            return self.misused(f"cache must be followed by stats, gc, verify or key{got}")
         try:
             return do()
         except DefinitionError as error:

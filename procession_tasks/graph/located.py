@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getopt
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from doit.cmd_base import DoitCmdBase
+from doit.cmd_base import Command, DoitCmdBase
 from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand, InvalidDodoFile
 
@@ -16,7 +17,31 @@ from procession_tasks.graph.checker import ContentChecker
 FAILED, USAGE, DEFINITION = 1, 2, 3  # exit statuses
 
 
-class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
+class Explained(Command):  # type: ignore[misc]  # doit has no types
+    """Says how it is used: with --help, and where it is used wrongly.  Options may stand anywhere."""
+
+    def parse_execute(self, in_args: list[str]) -> int:
+        if "--help" in in_args:
+            sys.stdout.write(f"{self.help()}\n")
+            return 0
+        try:
+            status: int = super().parse_execute(self.arranged(in_args))
+        except CmdParseError as error:
+            what = str(error).partition(" (parsing options")[0].removeprefix("Error parsing Command: ")
+            return self.misused(what, f"doit {self.name or 'run'} --help lists the options")
+        return status
+
+    def arranged(self, words: list[str]) -> list[str]:
+        """Put options first, where doit reads them."""
+        return _options_first(words, self.cmdparser)
+
+    def misused(self, what: str, hint: str | None = None) -> int:
+        """Tell what is wrong with the command line, and return the exit status for that."""
+        sys.stderr.write(f"doit: {what}\n" + (f"  hint: {hint}\n" if hint else ""))
+        return USAGE
+
+
+class Located(Explained, DoitCmdBase):  # type: ignore[misc]  # as above
     """Tells mistakes as they are: a wrong definition ends with 3, an unknown task with 2."""
 
     @property
@@ -24,17 +49,8 @@ class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
         """Whether the dodo.py is one of ours: in any other, doit's commands are as they always were."""
         return isinstance(self.dep_manager.checker, ContentChecker)
 
-    def parse_execute(self, in_args: list[str]) -> int:
-        if "--help" in in_args:
-            sys.stdout.write(f"{self.help()}\n")
-            return 0
-        try:
-            status: int = super().parse_execute(_options_first(in_args, self.cmdparser))
-        except CmdParseError as error:
-            what = str(error).partition(" (parsing options")[0].removeprefix("Error parsing Command: ")
-            sys.stderr.write(f"doit: {what}\n  hint: doit {self.name or 'run'} --help lists the options\n")
-            return USAGE
-        return status
+    def arranged(self, words: list[str]) -> list[str]:
+        return _options_first(words, self.cmdparser, selection.is_plain)
 
     def execute(self, params: Any, args: list[str]) -> int:
         try:
@@ -52,15 +68,19 @@ class Located(DoitCmdBase):  # type: ignore[misc]  # doit has no types
         sys.stderr.write(f"{message}\n")
 
 
-def _options_first(words: list[str], parser: Any) -> list[str]:
+def _is_no_option(word: str) -> bool:
+    return not word.startswith("-")
+
+
+def _options_first(words: list[str], parser: Any, is_known: Callable[[str], bool] = _is_no_option) -> list[str]:
     """Let options stand after tasks too, which doit takes for tasks (ours have no options)."""
     try:
-        options, tasks = getopt.gnu_getopt(words, parser.get_short(), parser.get_long())
+        options, others = getopt.gnu_getopt(words, parser.get_short(), parser.get_long())
     except getopt.GetoptError:
         return words  # doit says what is wrong
-    if not all(map(selection.is_plain, tasks)):
+    if not all(map(is_known, others)):
         return words
-    return [part for option in options for part in option if part] + tasks
+    return [part for option in options for part in option if part] + others
 
 
 def _unknown(error: InvalidCommand, command: Located) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from doit.cmd_base import Command, check_tasks_exist
+from doit.cmd_base import check_tasks_exist
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 
-from procession_tasks.graph.located import USAGE, Located
+from procession_tasks.graph.located import FAILED, Explained, Located
 
 
 class List(Located, DoitList):  # type: ignore[misc]
@@ -47,24 +46,41 @@ class Info(Located, DoitInfo):  # type: ignore[misc]
         return "\n".join([*why, *([rest] if rest else ())])
 
 
-class Schema(Command):  # type: ignore[misc]  # doit has no types
+class Schema(Explained):
     """Prints the JSON Schema of image.yaml or of system.yaml, for editors."""
 
     name = "schema"
-    doc_purpose = "print the JSON Schema of image.yaml, or of system.yaml"
+    doc_purpose = "print the JSON Schema of image.yaml or of system.yaml, for editors"
     doc_usage = "[image|system]"
-    doc_description = None
+    cmd_options = (
+        {
+            "name": "output",
+            "short": "o",
+            "long": "output",
+            "type": str,
+            "default": "",
+            "metavar": "FILE",
+            "help": "a file to write it to (default: stdout)",
+        },
+    )
 
     def execute(self, params: Any, args: list[str]) -> int:
-        from procession_tasks.definition.schema import image_schema  # needed here alone
-        from procession_tasks.definition.system import system_schema  # as above
+        from procession_tasks import files  # needed here alone
+        from procession_tasks.definition.schema import image_schema, schema_text
+        from procession_tasks.definition.system import system_schema
 
-        del params
         schemas = {(): image_schema, ("image",): image_schema, ("system",): system_schema}
         if (schema := schemas.get(tuple(args))) is None:
-            sys.stderr.write(f"doit: must be image or system, got {' '.join(args)!r}\n")
-            return USAGE
-        sys.stdout.write(json.dumps(schema(), indent=2) + "\n")
+            return self.misused(f"must be image or system, got {' '.join(args)!r}")
+        text = schema_text(schema())
+        if not params["output"]:
+            sys.stdout.write(text)
+            return 0
+        try:
+            files.write_if_changed(Path(params["output"]), text.encode())
+        except OSError as error:
+            sys.stderr.write(f"{params['output']}: {error.strerror}\n")
+            return FAILED
         return 0
 
 
