@@ -40,6 +40,8 @@ class _NothingToDoError(Exception):
 class Run(Located, DoitRun):  # type: ignore[misc]
     """Runs tasks: reads only the definitions it needs, one run at a time, ends well when stopped."""
 
+    doc_purpose = "bring images up to date, or run other tasks (what doit does without a command)"
+    doc_usage = "[TASK ...]"
     cmd_options = (
         *DoitRun.cmd_options,
         {
@@ -223,6 +225,9 @@ class Lock(Run):
 
 class Clean(Located, DoitClean):  # type: ignore[misc]
     """Removes what was built: of the named tasks, or without a name of all, releases too."""
+
+    doc_purpose = "remove what was built"
+    doc_description = None
 
     @functools.wraps(DoitClean._execute)
     def _execute(self, *args: Any, **options: Any) -> None:

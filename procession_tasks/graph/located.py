@@ -31,6 +31,11 @@ class Explained(Command):  # type: ignore[misc]  # doit has no types
             return self.misused(what, f"doit {self.name or 'run'} --help lists the options")
         return status
 
+    def help(self) -> str:
+        from procession_tasks.graph.manual import page  # only who asks for it needs it
+
+        return page(self)
+
     def arranged(self, words: list[str]) -> list[str]:
         """Put options first, where doit reads them."""
         return _options_first(words, self.cmdparser)
@@ -48,6 +53,19 @@ class Located(Explained, DoitCmdBase):  # type: ignore[misc]  # as above
     def is_ours(self) -> bool:
         """Whether the dodo.py is one of ours: in any other, doit's commands are as they always were."""
         return isinstance(self.dep_manager.checker, ContentChecker)
+
+    def is_foreign(self) -> bool:
+        """Tell, before anything is loaded, whether the dodo.py here is somebody else's."""
+        try:
+            self.loader.setup(self.cmdparser.parse([])[0])
+            checker = self.loader.load_doit_config().get("check_file_uptodate")
+        except Exception:  # noqa: BLE001  # none, or a broken one: help is needed then as well
+            return False
+        return checker is not ContentChecker
+
+    def help(self) -> str:
+        text: str = DoitCmdBase.help(self) if self.is_foreign() else super().help()
+        return text
 
     def arranged(self, words: list[str]) -> list[str]:
         return _options_first(words, self.cmdparser, selection.is_plain)

@@ -19,6 +19,8 @@ from procession_tasks.graph.located import FAILED, Explained, Located
 class List(Located, DoitList):  # type: ignore[misc]
     """Lists tasks; with --deps, the sources behind a list of inputs too."""
 
+    doc_purpose = "list the stages, or the tasks of every image and platform"
+
     def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: Any) -> None:  # noqa: FBT001  # doit's signature
         super()._print_task(template, task, status, list_deps, tasks)
         if list_deps:
@@ -28,6 +30,8 @@ class List(Located, DoitList):  # type: ignore[misc]
 
 class Info(Located, DoitInfo):  # type: ignore[misc]
     """Shows a task and why it would run; of a Go program, the sources too."""
+
+    doc_purpose = "say what a task is made from and what it makes, and why it would run"
 
     @functools.wraps(DoitInfo._execute)
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:  # noqa: FBT001, FBT002  # doit's signature

@@ -5,7 +5,7 @@ A platform other than the usual one shows in the name: ``go-compile:api@linux-ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from doit.task import Task
@@ -24,11 +24,24 @@ from procession_tasks.graph.stages import by_image, each_plan, group, joint, tas
 
 def create_tasks() -> Iterator[Task]:
     """Create every task that the command line may lead to."""
+    for stage in ends.ABOUT_LOCKS if is_about_locks() else _stages():
+        if may_need(_name(stage)):
+            yield from stage()
+
+
+def stage_purposes() -> dict[str, str]:
+    """Name every stage, with what it does."""
+    return {_name(stage): stage.__doc__ or "" for stage in _stages()}
+
+
+def _stages() -> tuple[Callable[[], Iterator[Task]], ...]:
     making = (_go_inputs, _go_compile, _fetch_packages, _inject_binary, _inject_packages, _check_size)
     packing = (_pack_aci, _pack_oci, _index_oci, _archive_oci, _build, _release)
-    for stage in ends.ABOUT_LOCKS if is_about_locks() else (*making, *packing, *ends.OTHERS, *ends.ABOUT_LOCKS):
-        if may_need(stage.__name__.strip("_").replace("_", "-")):
-            yield from stage()
+    return (*making, *packing, *ends.OTHERS, *ends.ABOUT_LOCKS)
+
+
+def _name(stage: Callable[[], Iterator[Task]]) -> str:
+    return stage.__name__.strip("_").replace("_", "-")
 
 
 def _go_inputs() -> Iterator[Task]:
