@@ -50,7 +50,7 @@ def page(command: Any) -> str:
     topic = COMMANDS.get(command.name, Topic())
     own, shared = _options(command)
     parts = [
-        [f"doit {command.name}", *_wrapped(topic.purpose or command.doc_purpose, "  ")],
+        [f"doit {command.name}", *_wrapped(purpose(command), "  ")],
         ["usage", *_wrapped(_usage(command, options=bool(own or shared)), "  ")],
         _paragraphs(topic.text or (command.doc_description or "")),
         _examples(topic),
@@ -61,12 +61,18 @@ def page(command: Any) -> str:
     return _joined(parts)
 
 
-def stage_page(name: str, purpose: str, *, everywhere: bool) -> str:
+def purpose(command: Any) -> str:
+    """Say in a line what a command is for."""
+    text: str = COMMANDS.get(command.name, Topic()).purpose or command.doc_purpose
+    return text
+
+
+def stage_page(name: str, does: str, *, everywhere: bool) -> str:
     """Describe a stage; `everywhere` if it has a task for each platform."""
     topic = STAGES.get(name, Topic())
     usage = [f"doit {name}", f"doit {name}:IMAGE" + ("[@OS-ARCH]" if everywhere else "")]
     parts = [
-        [f"{name}, a stage of the build", *_wrapped(purpose, "  ")],
+        [f"{name}, a stage of the build", *_wrapped(does, "  ")],
         ["usage", *(f"  {line}" for line in (usage if name != "run" else [f"{usage[1]} [WORD ...]"]))],
         _paragraphs(topic.text),
         _examples(topic),
