@@ -56,7 +56,7 @@ _PACKAGE = Text(
 )
 _MODE = Text("must be an octal mode in quotes", r"[0-7]{3,4}", 'such as "0755"', convert=lambda text: int(text, 8))
 _ID = Integer(0, _ID_LIMIT)
-_DEBIAN_PACKAGE = Text("must be the name of a Debian package", r"[a-z0-9][a-z0-9+.-]+", hint="such as etcd-server")
+DEBIAN_PACKAGE = Text("must be the name of a Debian package", r"[a-z0-9][a-z0-9+.-]+", hint="such as etcd-server")
 _SUITE = Text("must be the name of a suite", r"[a-z0-9][a-z0-9./-]*", hint="such as bookworm")
 PATTERN = Text(
     "must be a pattern of paths relative to the image's root, without . and .. and double slashes",
@@ -221,9 +221,9 @@ _REASON = Text("must be a reason, in words", r"\s*\S[\s\S]*")
 class Debian:
     """The packages of an image and what becomes of them."""
 
-    packages: tuple[str, ...] = key(Listing(_DEBIAN_PACKAGE, at_least=1), "packages, whose dependencies come with them")
+    packages: tuple[str, ...] = key(Listing(DEBIAN_PACKAGE, at_least=1), "packages, whose dependencies come with them")
     omit: tuple[tuple[str, str], ...] = key(
-        Table(_DEBIAN_PACKAGE, _REASON), "dependencies to leave out, each with its reason", default=()
+        Table(DEBIAN_PACKAGE, _REASON), "dependencies to leave out, each with its reason", default=()
     )
     prune: tuple[str, ...] = key(
         _PATTERNS, "patterns of paths to leave out; one that matches a folder takes all below it", default=()
@@ -335,7 +335,7 @@ class DebianSettings:
     prune: tuple[str, ...] = key(_PATTERNS, "patterns of paths to leave out of every image", default=())
     keep: tuple[str, ...] = key(_PATTERNS, "patterns of paths to keep in every image", default=())
     base: tuple[str, ...] = key(
-        Listing(_DEBIAN_PACKAGE), "packages that images have in common, which form their lowest OCI layer", default=()
+        Listing(DEBIAN_PACKAGE), "packages that images have in common, which form their lowest OCI layer", default=()
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getopt
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from doit.cmd_base import Command, DoitCmdBase
@@ -37,8 +36,13 @@ class Explained(Command):  # type: ignore[misc]  # doit has no types
         return page(self)
 
     def arranged(self, words: list[str]) -> list[str]:
-        """Put options first, where doit reads them."""
-        return _options_first(words, self.cmdparser)
+        """Put options first, where doit reads them; raises CmdParseError."""
+        try:
+            options, others = getopt.gnu_getopt(words, self.cmdparser.get_short(), self.cmdparser.get_long())
+        except getopt.GetoptError as error:
+            raise CmdParseError(str(error)) from None
+        flags = {name for name, _ in options if self.cmdparser.get_option(name)[0].type is bool}
+        return [*(part for name, value in options for part in (name, value)[: 1 + (name not in flags)]), "--", *others]
 
     def misused(self, what: str, hint: str | None = None) -> int:
         """Tell what is wrong with the command line, and return the exit status for that."""
@@ -68,7 +72,7 @@ class Located(Explained, DoitCmdBase):  # type: ignore[misc]  # as above
         return text
 
     def arranged(self, words: list[str]) -> list[str]:
-        return _options_first(words, self.cmdparser, selection.is_plain)
+        return _options_first(words, self.cmdparser)
 
     def execute(self, params: Any, args: list[str]) -> int:
         try:
@@ -86,19 +90,15 @@ class Located(Explained, DoitCmdBase):  # type: ignore[misc]  # as above
         sys.stderr.write(f"{message}\n")
 
 
-def _is_no_option(word: str) -> bool:
-    return not word.startswith("-")
-
-
-def _options_first(words: list[str], parser: Any, is_known: Callable[[str], bool] = _is_no_option) -> list[str]:
+def _options_first(words: list[str], parser: Any) -> list[str]:
     """Let options stand after tasks too, which doit takes for tasks (ours have no options)."""
     try:
-        options, others = getopt.gnu_getopt(words, parser.get_short(), parser.get_long())
+        options, tasks = getopt.gnu_getopt(words, parser.get_short(), parser.get_long())
     except getopt.GetoptError:
         return words  # doit says what is wrong
-    if not all(map(is_known, others)):
+    if not all(map(selection.is_plain, tasks)):
         return words
-    return [part for option in options for part in option if part] + others
+    return [part for option in options for part in option if part] + tasks
 
 
 def _unknown(error: InvalidCommand, command: Located) -> str:

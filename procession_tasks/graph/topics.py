@@ -77,6 +77,18 @@ COMMANDS = {
         ),
         "docs/definitions.md",
     ),
+    "new": Topic(
+        "The folder appears whole, or not at all, and doit validate accepts it. What its files say in comments is"
+        " meant to be read once and removed. The name of the image begins as those of the others do.",
+        (
+            ("doit new web --go ./cmd/procession-web", "then doit build:web"),
+            (
+                "doit new redis --debian redis-server",
+                "then doit lock:redis, which needs a mirror, and doit build:redis",
+            ),
+        ),
+        "docs/definitions.md",
+    ),
     "push": Topic(
         "doit push:IMAGE is the same. Builds what is stale, then sends what the registry does not have, byte for"
         " byte. A tag that names another image is not moved without --force. Credentials are those of podman login"

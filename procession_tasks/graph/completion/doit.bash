@@ -96,7 +96,7 @@ _doit_place() {
         FILE) compopt -o filenames 2>/dev/null; while IFS= read -r path; do found+=("$head$path"); done < <(compgen -f -- "$word") ;;
         FOLDER) compopt -o filenames 2>/dev/null; while IFS= read -r path; do found+=("$head$path"); done < <(compgen -d -- "$word") ;;
         *'|'*) for path in ${1//|/ }; do found+=("$head$path"); done ;;
-        ARG | NAME | NUMBER) ;;
+        ARG) ;;
         *) found+=("$1") ;;
     esac
 }

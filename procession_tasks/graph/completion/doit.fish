@@ -126,7 +126,7 @@ function __doit_place -a root definitions place command word head
             for one in (string split '|' -- $place)
                 echo $head$one
             end
-        case ARG NAME NUMBER
+        case ARG
         case '*'
             echo $place
     end

@@ -104,7 +104,7 @@ _doit_place() {
         FILE) _files ;;
         FOLDER) _files -/ ;;
         *'|'*) compadd ${(s:|:)1} ;;
-        ARG | NAME | NUMBER) ;;
+        ARG) ;;
         *) compadd -- $1 ;;
     esac
 }

@@ -67,10 +67,15 @@ def taken(command: Any) -> tuple[str, ...]:
 def _options(command: Any) -> Iterator[str]:
     for option in command.cmdparser.options:
         if manual.meaning(option) is not None:
-            value = manual.value_of(option)
+            value = _place_of(manual.value_of(option))
             names = [f"--{option.long}"] * bool(option.long) + [f"-{option.short}"] * bool(option.short)
             yield from (f"{name}={value}" if value else name for name in names)
     yield "--help"
+
+
+def _place_of(value: str) -> str:
+    """Say what stands for a value; ARG where nothing is known of it."""
+    return value if value in ("", "FILE", "FOLDER") or "|" in value else "ARG"
 
 
 def _subjects(stage: str) -> str:
