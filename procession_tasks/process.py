@@ -28,17 +28,29 @@ class Finished:
     stderr: bytes
 
 
-def run(argv: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdin: bytes | None = None) -> Finished:
+def run(
+    argv: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    stdin: bytes | None = None,
+    timeout: float | None = None,
+) -> Finished:
     """Run a program to its end.
 
     The environment is exactly the one given, and `stdin` all that it can read.  The process and its
     children form a group of their own, so that `stop_all` ends them together.  Raises BuildError when
-    it cannot start.
+    it cannot start, or has not ended after `timeout` seconds.
     """
     given = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     process = _start(argv, folder, environment, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with _registered(process):
-        stdout, stderr = process.communicate(stdin)
+        try:
+            stdout, stderr = process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            with process:  # which closes the pipes, though somebody else may still hold them
+                raise BuildError(f"{argv[0]}: must answer within {timeout:g} s") from None
     return Finished(process.returncode, stdout, stderr)
 
 

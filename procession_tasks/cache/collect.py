@@ -41,15 +41,20 @@ def held(folder: Path) -> Iterator[Held]:
         yield from _below(os.fspath(folder / kind))
 
 
+def tally(folder: Path) -> int | None:
+    """Return how many bytes the cache held when that was last noted; None if it never was."""
+    return _read(folder / _TALLY)
+
+
 def collect_garbage(disk: Disk, limit: int, written: int) -> Collected | None:
     """Remove what is too much after so many bytes were written; None if that is nothing, or others are at work.
 
     Files are not looked at while the tally says that there is room.  Raises OSError.
     """
-    tally = disk.folder / _TALLY
-    known = _read(tally)
+    noted = disk.folder / _TALLY
+    known = _read(noted)
     if known is not None and known + written <= limit:
-        files.write(tally, b"%d\n" % (known + written))
+        files.write(noted, b"%d\n" % (known + written))
         return None
     with disk.alone() as is_alone:
         return collect(disk.folder, limit) if is_alone else None
@@ -73,9 +78,9 @@ def collect(folder: Path, limit: int) -> Collected:
     return Collected(left, total - left, removed)
 
 
-def _read(tally: Path) -> int | None:
+def _read(noted: Path) -> int | None:
     try:
-        return int(tally.read_bytes())
+        return int(noted.read_bytes())
     except (OSError, ValueError):
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from procession_tasks.errors import BuildError
 MIRROR, SNAPSHOT = "PROCESSION_DEBIAN_MIRROR", "PROCESSION_DEBIAN_SNAPSHOT"
 TRY_ANOTHER = f"see whether the network and the mirror work, or set {MIRROR} to another mirror"
 _TABLE = "[tool.procession.debian]"
+_PATIENCE_S = 30.0  # apt reads a few files
 _KNOWN = ("debian", "debian-security")
 _NO = ("false", "no", "off", "0", "without", "disable")  # apt.conf(5)
 _HINT = (
@@ -105,15 +106,20 @@ def _ask_apt(environment: Mapping[str, str]) -> _Apt:
     nothing = ("-o", "Dir::State::lists=/nonexistent/", "-o", "Dir::State::status=/dev/null")
     asked = ("apt-get", *nothing, "--no-release-info", "indextargets", "Created-By: Packages")
     try:
-        targets = process.run(asked, folder=Path("/"), environment=environment).stdout.decode(errors="replace")
-        dump = process.run(("apt-config", "dump"), folder=Path("/"), environment=environment).stdout
+        targets = _said(asked, environment)
+        dump = _said(("apt-config", "dump"), environment)
     except BuildError:
         return _Apt([], {})
-    settings = (line.partition(" ") for line in dump.decode(errors="replace").splitlines())
+    settings = (line.partition(" ") for line in dump.splitlines())
     return _Apt(
         [dict(line.partition(": ")[::2] for line in block.splitlines()) for block in targets.split("\n\n")],
         {name.lower(): value.strip('";') for name, _, value in settings},
     )
+
+
+def _said(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    ended = process.run(argv, folder=Path("/"), environment=environment, timeout=_PATIENCE_S)
+    return ended.stdout.decode(errors="replace")
 
 
 def _base(target: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from doit.cmd_help import Help as DoitHelp
 from doit.exceptions import InvalidDodoFile
 
-from procession_tasks.graph import manual
+from procession_tasks.graph import manual, selection
 from procession_tasks.graph.located import DEFINITION, Located
 from procession_tasks.graph.subjects import ONCE
 from procession_tasks.graph.topics import COMMANDS, STAGES
@@ -75,6 +75,7 @@ class Help(Located, DoitHelp):  # type: ignore[misc]  # doit has no types
         """Describe a task, which needs the definitions; say so if it is none, and what is nearest."""
         tasks: dict[str, Any] = {}
         if ":" in name:
+            selection.select([name])
             try:
                 self.loader.setup(params)
                 self.loader.load_doit_config()

@@ -77,6 +77,13 @@ COMMANDS = {
         ),
         "docs/definitions.md",
     ),
+    "doctor": Topic(
+        "Changes nothing, and works without a network. What no definition and no setting of this repository needs is"
+        " told with a dash; ends with 1 if something that is needed is missing. Servers and the mirror are not asked"
+        " for anything but whether they are there.",
+        (("doit doctor --json", "the same for programs"),),
+        "docs/everyday.md",
+    ),
     "new": Topic(
         "The folder appears whole, or not at all, and doit validate accepts it. What its files say in comments is"
         " meant to be read once and removed. The name of the image begins as those of the others do.",
@@ -136,7 +143,7 @@ COMMANDS = {
             ("doit schema -o deploy/aci/image.schema.json", "the file that every image.yaml names"),
             ("doit schema system -o deploy/system.schema.json", "that of deploy/system.yaml"),
         ),
-        "docs/editors.md",
+        "docs/everyday.md",
     ),
 }
 

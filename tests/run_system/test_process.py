@@ -76,3 +76,18 @@ def test_a_program_ends_when_nobody_takes_its_lines(tmp_path: Path) -> None:
             ["/bin/sh", "-c", "echo $$ > pid; echo; exec sleep 60"], folder=tmp_path, environment={}, tell=tell
         )
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+@pytest.mark.parametrize("script", ["sleep 60", "sleep 60 & wait", "trap '' INT TERM; while :; do sleep 0.05; done"])
+def test_a_program_that_does_not_answer_in_time_is_ended_with_its_children(tmp_path: Path, script: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(BuildError, match=r"sh: must answer within 0\.3 s"):
+        process.run(["sh", "-c", script], folder=tmp_path, environment={"PATH": os.environ["PATH"]}, timeout=0.3)
+    assert time.monotonic() - began < 10
+
+
+def test_a_program_that_answers_in_time_is_heard(tmp_path: Path) -> None:
+    ended = process.run(
+        ["sh", "-c", "cat; exit 3"], folder=tmp_path, environment=dict(os.environ), stdin=b"heard", timeout=60
+    )
+    assert (ended.status, ended.stdout) == (3, b"heard")
