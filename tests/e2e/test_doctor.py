@@ -185,6 +185,16 @@ def test_a_cache_of_the_settings_that_is_there(workspace: Any, bare: dict[str, s
     assert (found.status, found.by_name["remote cache"]["found"]) == (0, f"http://127.0.0.1:{port} answers")
 
 
+def test_a_name_that_nobody_knows_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As where the network swallows questions for names."""
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(30))
+    began = time.monotonic()
+    url = {"PROCESSION_CACHE": "on", "PROCESSION_CACHE_URL": "http://cache.example"}
+    found = next(iter(places.servers(Needs(tmp_path, url))))
+    assert (found.status, found.found) == ("missing", "http://cache.example: does not answer")
+    assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_cache_that_is_not_there_is_missing(workspace: Any, bare: dict[str, str], scheme: str) -> None:
     found = examined(workspace, bare | {"PROCESSION_CACHE": "on", "PROCESSION_CACHE_URL": f"{scheme}://127.0.0.1:1/x"})

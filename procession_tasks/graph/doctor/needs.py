@@ -33,7 +33,7 @@ class Needs:
 
 def needs(root: Path, environment: Mapping[str, str]) -> tuple[Needs, list[Finding]]:
     """Read what there is to be read, and say what of it is wrong: the rest is looked at all the same."""
-    use = "says what is built, and how"
+    use = "knowing what is built, and how"
     try:
         project = load_project(root)
         names = image_names(root, project)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,23 +24,31 @@ from procession_tasks.xdg import cache_folder
 
 ROOM = 1024**3  # a build of a few images and their packages
 _ANSWERS_S = 2.0
+_SILENT = "does not answer"
 _PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
 
 
 def folders(needs: Needs) -> Iterator[Finding]:
     """Look whether the build's folder and the cache can be written, and have room."""
-    yield _folder("build", needs.root / "build", "has what is built", "")
+    yield _folder("build", needs.root / "build", "what is built", "")
     try:
         chosen = settings.chosen(needs.project.cache, needs.root, needs.environment)
         folder = cache_folder(needs.environment)
     except BuildError as error:
         yield Finding(
-            "cache", error.message, "keeps packages and results", there=False, needed=True, remedy=error.hint or ""
+            "cache",
+            error.message,
+            "packages, and results of earlier builds",
+            there=False,
+            needed=True,
+            remedy=error.hint or "",
         )
         return
     size = tally(folder)
     held = f", {amount(size)} of {amount(chosen.size)}" if size is not None else ""
-    yield _folder("cache", folder, "keeps packages and results", held if chosen.disk else ", turned off for results")
+    yield _folder(
+        "cache", folder, "packages, and results of earlier builds", held if chosen.disk else ", turned off for results"
+    )
 
 
 def servers(needs: Needs) -> Iterator[Finding]:
@@ -51,9 +61,9 @@ def servers(needs: Needs) -> Iterator[Finding]:
         return  # told of the folders
     named = [one for one in (chosen.remote, engine) if one]
     if chosen.remote:
-        yield _server("remote cache", chosen.remote, "has what others have built; builds work without", needs)
+        yield _server("remote cache", chosen.remote, "what others have built; builds work without it", needs)
     if engine:
-        yield _server("remote engine", engine, "compiles programs", needs)
+        yield _server("remote engine", engine, "compiling programs elsewhere", needs)
     speaks = any(one.url.startswith("grpc") for one in named)
     yield python.package("grpcio", "speaking to caches and engines over gRPC", "remote", needed=speaks)
     signs = bool(chosen.signers or chosen.signing_key)
@@ -79,10 +89,27 @@ def _server(name: str, endpoint: Endpoint, use: str, needs: Needs) -> Finding:
     proxy = web.proxy("https" if url.scheme.endswith("s") else "http", url.netloc, needs.environment)
     asked = urlsplit(proxy) if proxy else url
     port = asked.port or _PORTS.get(asked.scheme, 80)
-    try:
-        socket.create_connection((asked.hostname or "", port), timeout=_ANSWERS_S).close()
-    except OSError as error:
-        why = "does not answer" if isinstance(error, TimeoutError) else str(error.strerror or error).lower()
+    if why := _unreachable(asked.hostname or "", port):
         remedy = "see whether the network and the server work; PROCESSION_CACHE=off does without caches"
         return Finding(name, f"{endpoint.name}: {why}", use, there=False, needed=True, remedy=remedy)
     return Finding(name, f"{endpoint.name} answers" + (" at its proxy" if proxy else ""), use, needed=True)
+
+
+def _unreachable(host: str, port: int) -> str:
+    """Say why a port cannot be connected to; empty if it can.  Looking up a name cannot be timed out: it is left."""
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=_ANSWERS_S).close()
+            said.put("")
+        except TimeoutError:
+            said.put(_SILENT)
+        except OSError as error:
+            said.put(str(error.strerror or error).lower())
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        return said.get(timeout=_ANSWERS_S)
+    except queue.Empty:
+        return _SILENT

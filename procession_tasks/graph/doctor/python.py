@@ -23,7 +23,7 @@ def findings(needs: Needs) -> Iterator[Finding]:
     lacks = [name.strip("_") for name in _MODULES if importlib.util.find_spec(name) is None]
     told = f"{version}, without {', '.join(lacks)}" if lacks else version
     remedy = "install a Python that has them, name it in PROCESSION_PYTHON, and remove .venv: it is made anew"
-    yield Finding("python", told, "runs the build, reads packages", there=not lacks, needed=True, remedy=remedy)
+    yield Finding("python", told, "the build itself, and reading packages", there=not lacks, needed=True, remedy=remedy)
     del needs
     for name, wanted in _required():
         yield _package(name, wanted)
@@ -54,7 +54,7 @@ def satisfies(version: str, wanted: str) -> bool:
 
 def _package(name: str, wanted: str) -> Finding:
     remedy = f"pip install '{name}{wanted}', or remove .venv: deploy/container-build.bash makes it anew"
-    use = "the version is an input of every archive" if name == "zlib-ng" else "runs the build"
+    use = "every archive: its version is an input" if name == "zlib-ng" else "the build itself"
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:

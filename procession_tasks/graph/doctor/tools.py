@@ -30,9 +30,9 @@ def go(needs: Needs) -> Iterator[Finding]:
         pinned = toolchain.find(needs.project.go.version, needs.environment)
         return f"{pinned.version} ({pinned.go})"
 
-    yield found_by(find, "go", "compiles programs that no cache has", needed=needs.programs)
+    yield found_by(find, "go", "compiling programs that no cache has", needed=needs.programs)
     for compiler in needs.compilers:
-        yield _program(needs, compiler, "compiles programs with cgo", "apt-get install gcc libc6-dev", needed=True)
+        yield _program(needs, compiler, "compiling programs with cgo", "apt-get install gcc libc6-dev", needed=True)
 
 
 def debian(needs: Needs) -> Iterator[Finding]:
@@ -45,7 +45,7 @@ def debian(needs: Needs) -> Iterator[Finding]:
         url = urlsplit(places.place(repository_of(suite), suite).url)
         return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"  # without a password
 
-    yield found_by(mirror, "mirror", "has the packages of images", needed=needs.packages)
+    yield found_by(mirror, "mirror", "downloading the packages of images", needed=needs.packages)
     choosing, must = "choosing packages anew: doit lock, doit outdated", bool(needs.unlocked)
     yield _program(needs, "gpgv", choosing, "apt-get install gpgv", needed=must)
     keyring = Path(settings.keyring)
@@ -66,12 +66,12 @@ def engine(needs: Needs) -> Iterator[Finding]:
         return f"{chosen.kind} {_engine_version(chosen, needs)}".strip()
 
     named = bool(settings.engine or needs.environment.get("PROCESSION_ENGINE"))
-    yield found_by(find, "engine", "runs images: doit up, doit run", needed=named)
+    yield found_by(find, "engine", "running images: doit up, doit run", needed=named)
 
 
 def others(needs: Needs) -> Iterator[Finding]:
     """Look for git and kubectl.  Starts nothing."""
-    yield _program(needs, "git", "comparing commits", "apt-get install git", needed=False)
+    yield _program(needs, "git", "comparing with what was committed", "apt-get install git", needed=False)
     use = "rendering and deploying: doit kubernetes, doit deploy"
     yield found_by(lambda: Kubectl.find(needs.root, needs.environment).program, "kubectl", use, needed=False)
 
