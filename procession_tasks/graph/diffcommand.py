@@ -22,6 +22,7 @@ class Diff(Located):
     name = "diff"
     doc_purpose = "say what is different between two images, or between an image and what was last pushed of it"
     doc_usage = "IMAGE [IMAGE]"
+    completes = "IMAGE FILE"
     doc_description = (
         "An IMAGE is one of this repository (api, api@linux-arm64), an .aci, an OCI image layout "
         "or an archive of one. "

@@ -21,7 +21,7 @@ _OURS = {
     "always": "run tasks though they are up to date",
     "continue": "go on with the other images when one fails",
     "verbosity": "how much is told, from 0 to 2 (default: 1)",
-    "reporter": "how it is told (default: console)",
+    "reporter": "how it is told; json is for machines (default: for people)",
     "outfile": "a file for what is told (default: stdout)",
     "num_process": "how many tasks run at once (default: one a processor)",
     "single": "the named tasks alone, not those that they need",
@@ -38,10 +38,8 @@ _OURS = {
 }
 _NAMES = {
     "outfile": "FILE",
-    "reporter": "NAME",
     "num_process": "NUMBER",
     "verbosity": "NUMBER",
-    "sort": "name|definition",
 }
 
 
@@ -130,6 +128,8 @@ def value_of(option: Any) -> str:
     """Name what an option takes: FILE, one|another, or ARG; nothing for one that takes nothing."""
     if option.type is bool:
         return ""
+    if option.choices:
+        return "|".join(sorted(filter(None, option.choices)))
     if option.metavar != "ARG":
         return str(option.metavar)
     if option.help.startswith("a file"):

@@ -6,5 +6,6 @@ from __future__ import annotations
 OF_PROGRAMS = frozenset(["go-inputs", "go-compile"])
 OF_PACKAGES = frozenset(["fetch-packages", "inject-packages", "lock", "outdated"])
 WITHOUT_PACKAGES = frozenset(["inject-binary"])
+WITH_BUDGETS = frozenset(["check-size"])
 # Stages with one task an image, whatever its platforms.
 ONCE = frozenset(["index-oci", "release", "validate", "push", "run", "lock", "outdated"])

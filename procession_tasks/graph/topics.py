@@ -77,6 +77,35 @@ COMMANDS = {
         ),
         "docs/definitions.md",
     ),
+    "why": Topic(
+        examples=(
+            ("doit why", "all images"),
+            ("doit why api", "one of them, or doit why pack-oci:api"),
+            ("doit why --last api", "why it was built in the last run"),
+        ),
+    ),
+    "affected": Topic(
+        examples=(
+            ("doit affected --since origin/main", "for a pull request"),
+            ("doit affected --since HEAD~1 --json", "with each task"),
+        ),
+    ),
+    "graph": Topic(
+        examples=(("doit graph -o graph.svg", "all images"), ("doit graph api", "one, as Mermaid")),
+    ),
+    "diff": Topic(
+        examples=(
+            ("doit diff api", "what changed since it was pushed"),
+            ("doit diff api api@linux-arm64", "two platforms"),
+            ("doit diff old.aci new.aci", "two files"),
+        ),
+    ),
+    "watch": Topic(
+        examples=(("doit watch api", "one image"), ("doit watch --run", "all of them, and the system")),
+    ),
+    "trace": Topic(
+        examples=(("doit trace -o trace.json", "for ui.perfetto.dev"), ("doit trace --summary", "in words")),
+    ),
     "doctor": Topic(
         "Changes nothing, and works without a network. What no definition and no setting of this repository needs is"
         " told with a dash; ends with 1 if something that is needed is missing. Servers and the mirror are not asked"
@@ -170,6 +199,11 @@ STAGES = {
         "Unpacks the packages, leaves out what is pruned, and puts rootfs/, programs and what image.yaml declares"
         " over it. Maintainer scripts are not run: what they would do must be declared, or waived with a reason.",
         (),
+        "docs/definitions.md",
+    ),
+    "check-size": Topic(
+        "Fails with what grew when an image is larger than size-budget in its image.yaml; runs before it is packed.",
+        (("doit sizes:mysql", "what an image holds"),),
         "docs/definitions.md",
     ),
     "pack-aci": Topic(

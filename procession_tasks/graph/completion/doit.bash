@@ -26,6 +26,7 @@ _doit_images() {
     case $1 in
         programs) mapfile -t found < <(grep -slE '^go:' "$root/$definitions"/*/image.yaml) ;;
         packages) mapfile -t found < <(grep -slE '^debian:' "$root/$definitions"/*/image.yaml) ;;
+        budgets) mapfile -t found < <(grep -slE '^size-budget:' "$root/$definitions"/*/image.yaml) ;;
         unpackaged) mapfile -t found < <(grep -sLE '^debian:' "$root/$definitions"/*/image.yaml) ;;
     esac
     for folder in "${found[@]}"; do

@@ -34,6 +34,8 @@ function __doit_images -a root definitions of
             set files (grep -slE '^go:' $files /dev/null)
         case packages
             set files (grep -slE '^debian:' $files /dev/null)
+        case budgets
+            set files (grep -slE '^size-budget:' $files /dev/null)
         case unpackaged
             set files (grep -sLE '^debian:' $files /dev/null)
         case '*'

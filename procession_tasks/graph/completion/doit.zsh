@@ -28,6 +28,7 @@ _doit_images() {
     case $1 in
         programs) found=(${(f)"$(grep -slE '^go:' $files)"}) ;;
         packages) found=(${(f)"$(grep -slE '^debian:' $files)"}) ;;
+        budgets) found=(${(f)"$(grep -slE '^size-budget:' $files)"}) ;;
         unpackaged) found=(${(f)"$(grep -sLE '^debian:' $files)"}) ;;
     esac
     images=()

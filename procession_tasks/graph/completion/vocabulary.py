@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from procession_tasks.graph import manual
-from procession_tasks.graph.subjects import OF_PACKAGES, OF_PROGRAMS, ONCE, WITHOUT_PACKAGES
+from procession_tasks.graph.subjects import OF_PACKAGES, OF_PROGRAMS, ONCE, WITH_BUDGETS, WITHOUT_PACKAGES
 
 # What a word of a usage line stands for.
-_PLACES = {"COMMAND": "COMMAND", "IMAGE": "IMAGE", "NAME": "IMAGE", "STAGE": "TASK", "TASK": "TASK", "FILE": "FILE"}
+_PLACES = {
+    "COMMAND": ("COMMAND",),
+    "FILE": ("FILE",),
+    "IMAGE": ("IMAGE",),
+    "NAME": ("IMAGE", "TASK"),
+    "STAGE": ("TASK",),
+    "TASK": ("TASK",),
+}
 _OPTION = re.compile(r"\[?--?[a-z-]+([ =][A-Z]+)?\]?")
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]*")
 
@@ -60,8 +67,8 @@ def taken(command: Any) -> tuple[str, ...]:
     """Say what a command takes: its `completes`, in the words of a usage line, or else its usage line."""
     usage = getattr(command, "completes", command.doc_usage)
     words = _WORD.findall(_OPTION.sub(" ", usage))
-    found = [_PLACES.get(word, "" if word.isupper() else word) for word in words]
-    return tuple(dict.fromkeys(word for word in found if word))
+    found = [_PLACES.get(word, () if word.isupper() else (word,)) for word in words]
+    return tuple(dict.fromkeys(place for places in found for place in places))
 
 
 def _options(command: Any) -> Iterator[str]:
@@ -79,5 +86,5 @@ def _place_of(value: str) -> str:
 
 
 def _subjects(stage: str) -> str:
-    of = {"programs": OF_PROGRAMS, "packages": OF_PACKAGES, "unpackaged": WITHOUT_PACKAGES}
+    of = {"programs": OF_PROGRAMS, "packages": OF_PACKAGES, "unpackaged": WITHOUT_PACKAGES, "budgets": WITH_BUDGETS}
     return next((kind for kind, stages in of.items() if stage in stages), "all")
