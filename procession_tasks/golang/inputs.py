@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from procession_tasks import kept
 from procession_tasks.errors import BuildError
 from procession_tasks.golang import closure
@@ -20,7 +22,7 @@ from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
 from procession_tasks.states import ABSENT
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,12 @@ class Inputs:
         digests = sorted((path, state) for package in packages for path, state in package["files"])
         lines += [f"{state}  {path}" for path, state in digests]
         return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+
+    def digest(self, package: str) -> str:
+        """Digest what is kept of a program's inputs: as long as it is the same, `text` is."""
+        indexes = sorted(self._kept()["programs"].get(package, ()))
+        digests = [self._kept()["packages"][index]["digest"] for index in indexes]
+        return xxhash.xxh3_128_hexdigest("\n".join([*self._kept().get("compiler", ()), *digests]).encode())
 
     def holds(self, package: str) -> bool:
         """Tell whether what is kept of a program can be relied on."""
@@ -243,12 +251,15 @@ class Inputs:
 
     def _stated(self, package: Package) -> dict[str, Any]:
         states = self._context.states
+        files = tuple((path, states.state(path)) for path in package.files)
+        said = f"{package.module}\n{files}".encode("utf-8", "surrogateescape")
         return {
+            "digest": xxhash.xxh3_128_hexdigest(said),
             "path": package.path,
             "name": package.name,
             "module": package.module,
             "imports": package.imports,
-            "files": tuple((path, states.state(path)) for path in package.files),
+            "files": files,
             "ignored": tuple((path, states.state(path)) for path in package.ignored),
             "folders": tuple((path, states.listing(path)) for path in package.folders),
         }

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import procession_tasks
-from procession_tasks.graph.cause import ADDED, CHANGED, DELETED, NEW, TOOLCHAIN, UNKNOWN, VERSION, Cause
+from procession_tasks.graph.cause import ADDED, CHANGED, DELETED, NEW, UNKNOWN, Cause
 from procession_tasks.graph.declaration import changes
 from procession_tasks.graph.definitions import definitions
+from procession_tasks.graph.lists import differences
 from procession_tasks.graph.plan import index
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.side import Side
@@ -82,7 +83,7 @@ class _Listed:
         """Say what differs in what a program is compiled from."""
         before, after = self._old.get(task), self._new.get(task)
         if isinstance(before, bytes) and isinstance(after, bytes):
-            return tuple(_of_lists(before, after))
+            return differences(before, after)
         unknown = next((said for said in (after, before) if isinstance(said, str)), None)
         return () if unknown is None else (Cause(UNKNOWN, unknown),)
 
@@ -149,32 +150,6 @@ def _of_lock(step: Step, old: Side, new: Side) -> tuple[Cause, ...]:
         definitions(side.session).lock(definitions(side.session).image(image)).pins(platform) for side in (old, new)
     ]
     return compared(*pins)
-
-
-def _of_lists(before: bytes, after: bytes) -> Iterator[Cause]:
-    """Compare two lists of inputs, line by line."""
-    old, new = _by_subject(before), _by_subject(after)
-    for kind, subject in sorted(old | new):
-        was, is_now = old.get((kind, subject), ""), new.get((kind, subject), "")
-        if was != is_now and kind:
-            yield Cause(VERSION if kind == "module" else TOOLCHAIN, subject, was, is_now)
-        elif was != is_now:
-            yield Cause(CHANGED if was and is_now else NEW if is_now else DELETED, subject)
-
-
-def _by_subject(text: bytes) -> dict[tuple[str, str], str]:
-    """Read a list of inputs: files by their path, modules by theirs, tools by name."""
-    found = {}
-    for line in text.decode("utf-8", "surrogateescape").splitlines():
-        digest, is_file, path = line.partition("  ")
-        if is_file:
-            found["", path] = digest
-        else:
-            kind, _, rest = line.partition(" ")
-            subject, _, value = rest.partition(" ") if kind == "module" else (kind, "", rest)
-            key = (kind, subject)
-            found[key] = f"{found[key]}, {value}" if key in found else value
-    return found
 
 
 def _spread(steps: Mapping[str, Step], direct: Causes) -> dict[str, Verdict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -121,11 +122,16 @@ class Inputs(Protocol):
 
     def differences(self, package: str) -> Iterable[Difference]: ...
 
+    def digest(self, package: str) -> str: ...
+
+    def text(self, package: str) -> bytes: ...
+
 
 class Listed:
     """An `uptodate` item: nothing moved that could change what `go list` says of a program.
 
-    `causes` as those of `Declared`.
+    Programs of several images may be one package, and what is kept of that was asked for by any of them: so
+    this task's list has to be of what is kept.  `causes` as those of `Declared`.
     """
 
     def __init__(self, inputs: Inputs, package: str) -> None:
@@ -133,10 +139,19 @@ class Listed:
         self._package = package
         self.causes: tuple[Cause, ...] = ()
 
-    def __call__(self) -> bool:
+    def __call__(self, task: Any, values: dict[str, Any]) -> bool:
         is_fresh = self._inputs.fresh(self._package)
-        self.causes = () if is_fresh else _of_listing(self._inputs.differences(self._package))
-        return is_fresh
+        if is_fresh and values.get("listed") == self._inputs.digest(self._package):
+            self.causes = ()
+        elif is_fresh:
+            self.causes = _of_lists(task.targets[0], self._inputs.text(self._package))
+        else:
+            self.causes = _of_listing(self._inputs.differences(self._package))
+        return not self.causes
+
+    def configure_task(self, task: Any) -> None:
+        """As that of `Declared`."""
+        task.value_savers.append(lambda: {"listed": self._inputs.digest(self._package)})
 
     def __repr__(self) -> str:
         return _words(self.causes)
@@ -193,6 +208,17 @@ def _of_listing(differences: Iterable[Difference]) -> tuple[Cause, ...]:
     return tuple(Cause(kind, path) for kind, path in found) or (Cause(FAULTY),)
 
 
+def _of_lists(path: str, text: bytes) -> tuple[Cause, ...]:
+    """Say in what a list of inputs is not what is known by now."""
+    from procession_tasks.graph.cause import FAULTY, Cause  # it is stale
+    from procession_tasks.graph.lists import differences
+
+    before = b""
+    with contextlib.suppress(OSError):
+        before = (session().root / path).read_bytes()
+    return differences(before, text) or (Cause(FAULTY),)
+
+
 def _words(causes: Iterable[Cause]) -> str:
     from procession_tasks.graph.cause import words  # who asks for a reason has one
 
@@ -201,7 +227,5 @@ def _words(causes: Iterable[Cause]) -> str:
 
 # doit looks up the parameters of every `uptodate` callable; saying them once spares it the search.
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
-Declared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [inspect.Parameter("task", _POSITIONAL), inspect.Parameter("values", _POSITIONAL)]
-)
-Listed.__signature__ = inspect.Signature([])  # type: ignore[attr-defined]
+_SIGNATURE = inspect.Signature([inspect.Parameter("task", _POSITIONAL), inspect.Parameter("values", _POSITIONAL)])
+Declared.__signature__ = Listed.__signature__ = _SIGNATURE  # type: ignore[attr-defined]

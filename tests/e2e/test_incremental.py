@@ -110,6 +110,26 @@ def machine(path: Path) -> int:
     return int.from_bytes(header[18:20], "little")
 
 
+# Programs
+
+
+def test_images_of_one_program_are_each_built_from_its_sources(workspace: Any) -> None:
+    """What is known of a package was asked for by one of them, which is not to pass for the other's list."""
+    workspace.write("deploy/aci/web/manifest", workspace.read("deploy/aci/api/manifest").replace("api", "web"))
+    workspace.write(
+        "deploy/aci/web/image.yaml", workspace.read("deploy/aci/api/image.yaml").replace("/bin/api", "/bin/web")
+    )
+    workspace.build("build:api", "build:web")
+    workspace.edit("services/internal/shared/shared.go", '"shared"', '"edited"')
+    workspace.build("build:api")
+    changed = "services/internal/shared/shared.go changed"
+    assert workspace.build("why", "web").out.splitlines()[1].startswith(f"  {changed} → go-inputs:web → go-compile:web")
+    assert "go-compile:web" in workspace.build("build:web").ran
+    assert workspace.build("build:api", "build:web").out == "nothing to do: 10 tasks up to date\n"
+    programs = [workspace.path(f"build/bin/linux-amd64/{name}").read_bytes() for name in ("api", "web")]
+    assert programs[0] == programs[1]
+
+
 # A build with nothing to do
 
 
