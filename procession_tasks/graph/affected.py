@@ -171,8 +171,10 @@ def _ends(plans: Iterable[Plan], verdicts: Mapping[str, Verdict]) -> tuple[tuple
     """Name the platforms that differ, and the archives."""
     ends = [(str(plan.platform), f"{stage}:{plan.name}") for plan in plans for stage in ("pack-aci", "pack-oci")]
     differ = [(platform, name) for platform, name in ends if verdicts[name].how != FRESH]
-    joined = [name for name, verdict in verdicts.items() if verdict.how != FRESH and name.startswith("index-oci:")]
-    return tuple(dict.fromkeys(platform for platform, _ in differ)), (*(name for _, name in differ), *joined)
+    touched = [name for name, verdict in verdicts.items() if verdict.how != FRESH]
+    joined = [name for name in touched if name.startswith("index-oci:")]
+    artefacts = (*(name for _, name in differ), *joined)
+    return tuple(dict.fromkeys(platform for platform, _ in differ)), artefacts or tuple(touched)
 
 
 def _of_tools(old: Path, new: Path, top: Path) -> Iterator[Cause]:

@@ -19,8 +19,8 @@ STALE, WAITING, FRESH = "stale", "waiting", "fresh"
 class Verdict:
     """What a build does with a task that makes files.
 
-    It runs one that is stale, for `causes`; one that is waiting if a task `behind` it gives
-    something else than before; and none that is fresh.
+    It runs one that is stale, for `causes`; one that is waiting if what a task `behind` it gives is then
+    not what it was made from, as `causes` say of what is there now; and none that is fresh.
     """
 
     name: str
@@ -77,6 +77,10 @@ class Graph:
             found[name] = self._judge(name, found)
         return found
 
+    def all_fresh(self, names: Iterable[str]) -> dict[str, Verdict]:
+        """Say the same where it is known that nothing is stale."""
+        return {name: Verdict(name, FRESH) for name in self.in_order(names)}
+
     def _judge(self, name: str, known: Mapping[str, Verdict]) -> Verdict:
         task = self._tasks[name]
         behind = tuple(maker for maker in self.behind(name) if known[maker].how != FRESH)
@@ -86,7 +90,7 @@ class Graph:
         missing = (Cause(DELETED, path) for path in status.reasons.get("missing_file_dep", ()))
         found = (*(cause for cause in causes(task) if cause.what != ASKED), *missing)
         own = tuple(cause for cause in found if not (cause.is_input and self.maker(cause.subject) in behind))
-        return Verdict(name, STALE if own or not behind else WAITING, own or (() if behind else found), behind)
+        return Verdict(name, STALE if own or not behind else WAITING, own or found, behind)
 
 
 def chain(name: str, verdicts: Mapping[str, Verdict]) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class Why(Located):
         self.dep_manager.remove = lambda _: None  # what doit forgets on a look is for a run to forget
         tasks = {task.name: task for task in self.task_list}
         subjects = self._subjects(pos_args, tasks, graph := Graph(tasks))
-        return _tell_last(subjects, graph, json) if last else _tell(subjects, graph, json)
+        return _tell_last(subjects, graph, json) if last else _tell(subjects, graph, _is_settled(pos_args, tasks), json)
 
     @staticmethod
     def _subjects(words: list[str], tasks: dict[str, Any], graph: Any) -> list[Any]:
@@ -75,10 +75,20 @@ def _unknown(word: str) -> InvalidCommand:
     return error
 
 
-def _tell(subjects: list[Any], graph: Any, as_json: bool) -> int:  # noqa: FBT001
+def _is_settled(words: list[str], tasks: dict[str, Any]) -> bool:
+    """Tell whether a build of the same is known to find nothing to do, and so would look no further."""
+    from procession_tasks.graph.session import session
+    from procession_tasks.graph.settled import still_settled
+
+    named = [word if word in tasks else f"build:{word}" for word in words] or ["build"]
+    return selection.is_plain_build(named) and still_settled(named, session()) is not None
+
+
+def _tell(subjects: list[Any], graph: Any, is_settled: bool, as_json: bool) -> int:  # noqa: FBT001
     from procession_tasks.graph.whytext import to_json, to_text
 
-    verdicts = graph.judge(name for subject in subjects for name in subject.artefacts)
+    names = [name for subject in subjects for name in subject.artefacts]
+    verdicts = graph.all_fresh(names) if is_settled else graph.judge(names)
     if as_json:
         sys.stdout.write(to_json(subjects, verdicts))
     else:

@@ -207,6 +207,16 @@ def test_a_look_starts_no_process_and_writes_nothing(built: Any, audit: Any, wri
     assert set(audit.events()) == {"watching"}
 
 
+def test_what_a_build_knows_without_a_look_is_not_looked_at(built: Any) -> None:
+    """A build that is known to find nothing to do ends before it misses what only the graph needs."""
+    built.build()
+    shutil.rmtree(built.path("build/state/closures"))
+    assert why(built) == ["api: fresh", "iam: fresh"]
+    assert why(built, "api")[0] == "api: stale"
+    assert built.build().out == "nothing to do: 10 tasks up to date\n"
+    assert "go-inputs:api" in built.build("build:api").ran
+
+
 # The last run
 
 
