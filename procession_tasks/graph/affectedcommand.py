@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,21 +88,24 @@ def _answer(since: str, form: str) -> int:
 
 def _compared(since: str) -> Sequence[Affected]:
     """Compare the tree here with that of a revision; raises BuildError when one of them cannot be read."""
-    from procession_tasks.graph.affected import affected  # as above
-    from procession_tasks.graph.revision import materialized, repository
+    from procession_tasks.graph.revision import materialized, repository  # as above
     from procession_tasks.graph.session import STATE, session
-    from procession_tasks.graph.side import Side, WrongHereError, beside, see_project
 
     here = session()
     git = repository(here.root, here.environment)
-    with tempfile.TemporaryDirectory(prefix="procession-") as scratch, materialized(since, here.root, git) as there:
-        see_project(there, since)
-        new = Side(here, Path(scratch, "new"), here.root / STATE / "closures")
-        old = Side(beside(here, there), Path(scratch, "old"), new.listings)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as beside_us:
+        coming = beside_us.submit(stack.enter_context, materialized(since, here.root, git))
+        from procession_tasks.graph.affected import affected  # git is at work meanwhile
+        from procession_tasks.graph.side import Side, WrongHereError, beside, see_project
+
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="procession-")))
+        new = Side(here, scratch / "new", here.root / STATE / "closures")
         try:
             new.load()
         except BuildError as error:
             raise WrongHereError(error.message, hint=error.hint) from None
+        see_project(there := coming.result(), since)
+        old = Side(beside(here, there), scratch / "old", new.listings)
         _load_old(old, new)
         return affected(old, new, git.top)
 
