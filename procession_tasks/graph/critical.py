@@ -69,13 +69,14 @@ def _before(name: str, by_name: Mapping[str, Ran], needs: Needs) -> Ran | None:
     return max(found, key=lambda one: one.started + one.seconds, default=None)
 
 
-def summary(run: Run, needs: Needs) -> str:
-    """Say where the time went, and what to do about it."""
+def summary(run: Run, needs: Needs, processors: int) -> str:
+    """Say where the time went, and what to do about it on a machine with so many processors."""
     links = chain(run, needs)
     lines = [_headline(run), *_totals(run)]
     if links:
         lines += ["", "one after another:", *_steps(run, links)]
-    if told := advice(run, links):
+        lines += ["", "most work:", *_longest(run)]
+    if told := advice(run, links, processors):
         lines += ["", "to make it faster:", *(f"- {one}" for one in told)]
     return "".join(f"{line}\n" for line in lines)
 
@@ -102,23 +103,33 @@ def _totals(run: Run) -> list[str]:
 
 
 def _steps(run: Run, links: Collection[Link]) -> list[str]:
-    rows: list[tuple[float, str]] = []
-    at = 0.0
+    first = min(one.started for one in worked(run))
+    rows = [(first, "finding out what is stale")]
+    at = first
     for link in links:
-        before = link.ran.started - at
-        if before > _LITTLE_S:
-            rows.append((before, "waiting for a thread" if rows else "finding out what is stale"))
-        rows.append((link.ran.seconds, link.ran.name + (f"  from {link.ran.where}" if link.ran.where else "")))
+        rows += [(link.ran.started - at, "waiting for a thread"), (link.ran.seconds, link.ran.name + _origin(link.ran))]
         at = link.ended
-    if run.seconds - at > _LITTLE_S:
-        rows.append((run.seconds - at, "keeping what the next run needs to know, and sending to caches"))
-    return [f"{seconds:7.2f} s {100 * seconds / max(run.seconds, 1e-9):3.0f} %  {text}" for seconds, text in rows]
+    rows.append((run.seconds - at, "keeping what the next run needs to know, and sending to caches"))
+    return [_row(run, *row) for row in rows if row[0] > _LITTLE_S]
 
 
-def advice(run: Run, links: Collection[Link]) -> list[str]:
+def _longest(run: Run) -> list[str]:
+    ordered = sorted(worked(run), key=lambda one: (-one.seconds, one.name))
+    return [_row(run, one.seconds, one.name + _origin(one)) for one in ordered[:_MOST]]
+
+
+def _row(run: Run, seconds: float, text: str) -> str:
+    return f"{seconds:7.2f} s {100 * seconds / max(run.seconds, 1e-9):3.0f} %  {text}"
+
+
+def _origin(ran: Ran) -> str:
+    return f"  from {ran.where}" if ran.where else ""
+
+
+def advice(run: Run, links: Collection[Link], processors: int) -> list[str]:
     """Say what would shorten the chain, what shortens it most first."""
     enough = max(_LITTLE_S, _SHARE * run.seconds)
-    found = [*_of_tasks(links), *_of_the_run(run, links)]
+    found = [*_of_tasks(links), *_of_the_run(run, links, processors)]
     found.sort(key=lambda one: -one[0])
     return [text for seconds, text in found if seconds >= enough][:_MOST]
 
@@ -135,13 +146,13 @@ def _of_tasks(links: Collection[Link]) -> Iterable[tuple[float, str]]:
             yield longest.seconds, f"{longest.name}: {hint.format(image=image)}"
 
 
-def _of_the_run(run: Run, links: Collection[Link]) -> Iterable[tuple[float, str]]:
+def _of_the_run(run: Run, links: Collection[Link], processors: int) -> Iterable[tuple[float, str]]:
     waited = sum(link.waited for link in links)
     threads = len({one.thread for one in worked(run)})
-    yield (
-        waited,
-        f"{waited:.1f} s were spent waiting for a thread: doit -n {2 * threads} has more, if there are processors",
-    )
+    if threads < processors:
+        yield waited, f"{waited:.1f} s were spent waiting for a thread, of {threads}: doit -n {processors} has more"
+    else:
+        yield waited, f"{waited:.1f} s were spent waiting for a thread, of {threads}: more processors, or less work"
     made = [one.seconds for one in worked(run) if one.how == BUILT]
     if made and not any(one.how == CACHED for one in run.tasks):
         yield max(made), "nothing came from a cache: a team's has what others built (docs/cache.md)"

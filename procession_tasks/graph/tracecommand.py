@@ -53,7 +53,7 @@ def _show(run: Any, output: Path | None, *, is_brief: bool) -> int:
     from procession_tasks.graph.critical import summary  # as above
 
     needs = _known_needs()
-    text = summary(run, needs)
+    text = summary(run, needs, os.cpu_count() or 1)
     try:
         if is_brief:
             sys.stdout.write(text)

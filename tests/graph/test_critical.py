@@ -57,11 +57,11 @@ def test_a_circle_is_no_endless_chain() -> None:
 
 def test_a_run_that_did_nothing_has_no_chain() -> None:
     idle = dataclasses.replace(RUN, tasks=(Ran("go-inputs:api", "skipped"),), transfers=())
-    assert (chain(idle, NEEDS), summary(idle, NEEDS)) == ((), "doit build:api: 6.0 s: 1 skipped\n")
+    assert (chain(idle, NEEDS), summary(idle, NEEDS, 2)) == ((), "doit build:api: 6.0 s: 1 skipped\n")
 
 
 def test_the_summary_adds_up_to_the_whole() -> None:
-    assert summary(RUN, NEEDS) == (
+    assert summary(RUN, NEEDS, 2) == (
         "doit build:api: 6.0 s: 3 built, 1 cached, 1 fresh\n"
         "tasks: 5.0 s, of 2 threads 1.0 at work\n"
         "fetch https://cache.example: 2.0 MB in 0.3 s, once\n"
@@ -74,6 +74,11 @@ def test_the_summary_adds_up_to_the_whole() -> None:
         "   1.00 s  17 %  pack-oci:api\n"
         "   0.50 s   8 %  keeping what the next run needs to know, and sending to caches\n"
         "\n"
+        "most work:\n"
+        "   3.00 s  50 %  go-compile:api\n"
+        "   1.00 s  17 %  pack-oci:api\n"
+        "   0.50 s   8 %  go-inputs:api\n"
+        "\n"
         "to make it faster:\n"
         "- go-compile:api: keep Go's build cache (GOCACHE) from run to run, or compile on an engine (docs/cache.md)\n"
         "- pack-oci:api: a smaller image: doit sizes:api says what takes room; packages in debian.base are packed once\n"
@@ -81,20 +86,22 @@ def test_the_summary_adds_up_to_the_whole() -> None:
 
 
 def test_how_it_ended_is_said() -> None:
-    assert summary(dataclasses.replace(RUN, status=130), NEEDS).startswith("doit build:api: 6.0 s, interrupted: ")
-    assert summary(dataclasses.replace(RUN, status=1), NEEDS).startswith("doit build:api: 6.0 s, failed: ")
+    assert summary(dataclasses.replace(RUN, status=130), NEEDS, 2).startswith("doit build:api: 6.0 s, interrupted: ")
+    assert summary(dataclasses.replace(RUN, status=1), NEEDS, 2).startswith("doit build:api: 6.0 s, failed: ")
 
 
 def test_what_takes_little_is_no_advice() -> None:
     quick = dataclasses.replace(RUN, seconds=100.0)
-    assert advice(quick, chain(quick, NEEDS)) == []
+    assert advice(quick, chain(quick, NEEDS), 2) == []
 
 
 def test_waiting_is_mended_by_threads_and_building_by_a_cache() -> None:
     tasks = (Ran("pack-aci:a", "built", 0.0, 5.0), Ran("pack-aci:b", "built", 5.0, 5.0))
     run = Run((), 0.0, 10.0, 0, tasks)
-    told = advice(run, chain(run, {}))
-    assert "5.0 s were spent waiting for a thread: doit -n 2 has more, if there are processors" in told
+    told = advice(run, chain(run, {}), 4)
+    assert "5.0 s were spent waiting for a thread, of 1: doit -n 4 has more" in told
+    few = advice(run, chain(run, {}), 1)
+    assert "5.0 s were spent waiting for a thread, of 1: more processors, or less work" in few
     assert "nothing came from a cache: a team's has what others built (docs/cache.md)" in told
 
 
