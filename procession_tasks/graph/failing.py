@@ -39,7 +39,7 @@ def block(name: str, message: str, step: Step | None, log: str | None, environme
         section, now = re.sub(r"[^A-Za-z0-9_.-]", "_", name), int(time.time())
         head = f"\x1b[0Ksection_start:{now}:{section}[collapsed=true]\r\x1b[0K{name}: how it was run"
         lines += [head, *_details(step), f"\x1b[0Ksection_end:{now}:{section}\r\x1b[0K"]
-    else:
+    elif step.command[0] != step.kind:  # those are our own tools, which cannot be typed
         command = _command(step)
         lines.append(f"  command: {command[:_LONGEST]}{'…' if len(command) > _LONGEST else ''}")
     return "\n".join([*lines, *([f"  log: {log}"] if log else []), ""])

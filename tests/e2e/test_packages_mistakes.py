@@ -39,7 +39,7 @@ def refused(workspace: Any, *words: str, tasks: tuple[str, ...] = (), **environm
     ended = workspace.doit(*words, **environment)
     assert (ended.status, ended.ran) == (FAILED, tasks), ended.out + ended.err
     assert "Traceback" not in ended.err
-    failed, _, told = ended.err.partition("\n")
+    failed, _, told = re.sub(r"^  log: build/state/logs/.*\n", "", ended.err, flags=re.MULTILINE).partition("\n")
     assert failed == f"{words[0]}: failed" or words[0].startswith("build:")
     told = re.sub(r"^  (command|log): .*\n", "", told, flags=re.MULTILINE)
     return told.replace(str(workspace.root.parent), "TMP")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -256,7 +256,7 @@ def test_who_asks_is_told_why_each_task_runs(terminal: Tmux, workspace: Any) -> 
 def test_the_picture_of_the_documents_is_small_and_is_one() -> None:
     """`python -m benchmarks.picture` makes it."""
     picture = Path(__file__).resolve().parents[2] / "docs/terminal.svg"
-    text = " ".join(part for part in ElementTree.parse(picture).getroot().itertext())
+    text = " ".join(part for part in ET.parse(picture).getroot().itertext())
     assert picture.stat().st_size < 60_000
     assert re.search(r"\d+/26 ", text), "while it runs"
     assert "26 tasks run, 0 up to date" in text, "when it is done"
