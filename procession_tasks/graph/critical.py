@@ -103,14 +103,23 @@ def _totals(run: Run) -> list[str]:
 
 
 def _steps(run: Run, links: Collection[Link]) -> list[str]:
-    first = min(one.started for one in worked(run))
-    rows = [(first, "finding out what is stale")]
-    at = first
+    at = min(one.started for one in worked(run))
+    rows = [(at, "finding out what is stale")]
     for link in links:
-        rows += [(link.ran.started - at, "waiting for a thread"), (link.ran.seconds, link.ran.name + _origin(link.ran))]
+        behind = _behind(run, at, link.ran.started)
+        waiting = f"waiting for a thread, behind {behind[1].name}" if behind else "waiting"
+        rows += [(link.ran.started - at, waiting), (link.ran.seconds, link.ran.name + _origin(link.ran))]
         at = link.ended
     rows.append((run.seconds - at, "keeping what the next run needs to know, and sending to caches"))
-    return [_row(run, *row) for row in rows if row[0] > _LITTLE_S]
+    names = {link.ran.name + _origin(link.ran) for link in links}
+    return [_row(run, *row) for row in rows if row[0] > _LITTLE_S or row[1] in names]
+
+
+def _behind(run: Run, start: float, end: float) -> tuple[float, Ran] | None:
+    """Find the task that had a thread for most of a time, and for how long of it."""
+    overlaps = [(min(end, one.started + one.seconds) - max(start, one.started), one) for one in worked(run)]
+    longest = max(overlaps, key=lambda pair: pair[0], default=None)
+    return longest if longest and longest[0] > 0 else None
 
 
 def _longest(run: Run) -> list[str]:
@@ -129,21 +138,23 @@ def _origin(ran: Ran) -> str:
 def advice(run: Run, links: Collection[Link], processors: int) -> list[str]:
     """Say what would shorten the chain, what shortens it most first."""
     enough = max(_LITTLE_S, _SHARE * run.seconds)
-    found = [*_of_tasks(links), *_of_the_run(run, links, processors)]
+    found = [*_of_tasks(run, links), *_of_the_run(run, links, processors)]
     found.sort(key=lambda one: -one[0])
     return [text for seconds, text in found if seconds >= enough][:_MOST]
 
 
-def _of_tasks(links: Collection[Link]) -> Iterable[tuple[float, str]]:
-    kinds: dict[str, list[Ran]] = {}
-    for link in links:
-        if link.ran.how != CACHED:
-            kinds.setdefault(link.ran.name.partition(":")[0], []).append(link.ran)
-    for kind, of_kind in kinds.items():
+def _of_tasks(run: Run, links: Collection[Link]) -> Iterable[tuple[float, str]]:
+    """Of each kind, say what helps the task that took most of the time: in the chain, or while that waited."""
+    kinds: dict[str, tuple[float, Ran]] = {}
+    waits = (_behind(run, link.ran.started - link.waited, link.ran.started) for link in links)
+    for seconds, ran in [*((link.ran.seconds, link.ran) for link in links), *filter(None, waits)]:
+        kind = ran.name.partition(":")[0]
+        if ran.how != CACHED and seconds > kinds.get(kind, (0.0, ran))[0]:
+            kinds[kind] = (seconds, ran)
+    for kind, (seconds, ran) in kinds.items():
         if hint := _HINTS.get(kind):
-            longest = max(of_kind, key=lambda one: one.seconds)
-            image = longest.name.partition(":")[2].partition("@")[0].partition("/")[0]
-            yield longest.seconds, f"{longest.name}: {hint.format(image=image)}"
+            image = ran.name.partition(":")[2].partition("@")[0].partition("/")[0]
+            yield seconds, f"{ran.name}: {hint.format(image=image)}"
 
 
 def _of_the_run(run: Run, links: Collection[Link], processors: int) -> Iterable[tuple[float, str]]:

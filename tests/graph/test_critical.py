@@ -70,7 +70,7 @@ def test_the_summary_adds_up_to_the_whole() -> None:
         "   0.50 s   8 %  finding out what is stale\n"
         "   0.50 s   8 %  go-inputs:api\n"
         "   3.00 s  50 %  go-compile:api\n"
-        "   0.50 s   8 %  waiting for a thread\n"
+        "   0.50 s   8 %  waiting for a thread, behind pack-aci:api\n"
         "   1.00 s  17 %  pack-oci:api\n"
         "   0.50 s   8 %  keeping what the next run needs to know, and sending to caches\n"
         "\n"
@@ -103,6 +103,21 @@ def test_waiting_is_mended_by_threads_and_building_by_a_cache() -> None:
     few = advice(run, chain(run, {}), 1)
     assert "5.0 s were spent waiting for a thread, of 1: more processors, or less work" in few
     assert "nothing came from a cache: a team's has what others built (docs/cache.md)" in told
+
+
+def test_what_had_the_thread_is_what_to_make_faster() -> None:
+    """Programs are compiled together: one has done the work of all, and others waited for it."""
+    tasks = (
+        Ran("go-compile:a", "built", 0.0, 8.0),
+        Ran("go-compile:b", "built", 0.1, 7.9, thread=1),
+        Ran("go-compile:c", "built", 8.0, 0.0),
+        Ran("pack-aci:c", "built", 8.0, 1.0),
+    )
+    run = Run((), 0.0, 9.0, 0, tasks)
+    needs = {"pack-aci:c": {"go-compile:c"}}
+    told = summary(run, needs, 2)
+    assert "   8.00 s  89 %  waiting for a thread, behind go-compile:a\n   0.00 s   0 %  go-compile:c\n" in told
+    assert "- go-compile:a: keep Go's build cache" in told
 
 
 def events(run: Run, **wanted: Any) -> list[dict[str, Any]]:
