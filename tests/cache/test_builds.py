@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 MADE = ("build/bin", "build/rootfs", "build/aci", "build/oci")
 STEPS = 10  # of two services: inputs, program, tree and two archives each
 
@@ -207,7 +209,6 @@ def test_two_builds_at_once_share_a_cache(clone: Callable[..., Any], tmp_path: P
     assert (check.status, "0 damaged" in check.out) == (0, True)
 
 
-@pytest.mark.slow
 def test_ctrl_c_leaves_a_sound_cache_and_no_upload_behind(
     clone: Callable[..., Any], nginx: Callable[..., Any], faulty: Callable[[str], Any]
 ) -> None:
@@ -281,7 +282,6 @@ def test_signed_results_go_from_machine_to_machine(clone: Callable[..., Any], ng
     assert "could not be used: not signed by any of the signers" in unsigned.err
 
 
-@pytest.mark.slow
 def test_what_go_compiled_elsewhere_is_not_compiled_again(
     clone: Callable[..., Any], nginx: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -328,7 +328,6 @@ def test_go_s_own_cache_can_be_left_alone(clone: Callable[..., Any], nginx: Call
     assert len(server.entries()) == 6
 
 
-@pytest.mark.slow
 def test_a_helper_of_go_that_cannot_start_costs_time_alone(
     clone: Callable[..., Any], nginx: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -341,7 +340,6 @@ def test_a_helper_of_go_that_cannot_start_costs_time_alone(
     assert "go-compile:api" in built.ran
 
 
-@pytest.mark.slow
 def test_a_build_killed_in_the_middle_of_an_upload_leaves_what_is_whole(
     clone: Callable[..., Any], nginx: Callable[..., Any], faulty: Callable[[str], Any]
 ) -> None:
@@ -363,7 +361,6 @@ def test_a_build_killed_in_the_middle_of_an_upload_leaves_what_is_whole(
     assert built.err == ""
 
 
-@pytest.mark.slow
 def test_a_program_with_its_folder_in_it_is_compiled_in_every_folder(clone: Callable[..., Any]) -> None:
     a = clone(services=("api",))
     b = clone(services=("api",), PROCESSION_CACHE_DIR=a.environment["PROCESSION_CACHE_DIR"])
@@ -373,7 +370,6 @@ def test_a_program_with_its_folder_in_it_is_compiled_in_every_folder(clone: Call
     assert "go-compile:api" in b.build().ran
 
 
-@pytest.mark.slow
 def test_a_source_that_comes_while_a_program_is_compiled_poisons_nothing(
     clone: Callable[..., Any], tmp_path: Path, go_script: Callable[[str], str]
 ) -> None:
@@ -388,7 +384,6 @@ def test_a_source_that_comes_while_a_program_is_compiled_poisons_nothing(
     assert b.files(*MADE) == plain.files(*MADE)
 
 
-@pytest.mark.slow
 def test_another_module_of_the_workspace_is_an_input(clone: Callable[..., Any]) -> None:
     """The replacement of a module may stand in the go.mod file of any module of a workspace."""
 
@@ -414,7 +409,6 @@ def test_another_module_of_the_workspace_is_an_input(clone: Callable[..., Any]) 
     assert b.files("build/bin") == plain.files("build/bin") != a.files("build/bin")
 
 
-@pytest.mark.slow
 def test_a_toolchain_with_settings_of_its_own_shares_nothing(clone: Callable[..., Any], tmp_path: Path) -> None:
     goroot = tmp_path / "go"
     shutil.copytree(real_goroot(), goroot, symlinks=True)

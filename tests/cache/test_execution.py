@@ -35,6 +35,8 @@ from procession_tasks.platform import Platform, host
 from procession_tasks.states import States
 from procession_tasks.step import Step
 
+pytestmark = pytest.mark.slow  # an engine is started for each
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSION = "1.27.3"
 ACTOR = """\
@@ -225,7 +227,6 @@ def test_a_connection_that_breaks_is_made_again(
     assert asked == ["Execute", "WaitExecution"]
 
 
-@pytest.mark.slow
 def test_an_engine_that_begins_anew_is_given_the_action_anew(casd: Any, engine: Any, actor: Blob) -> None:
     behind = casd(execution=True)
     here = engine(behind.url)
@@ -288,7 +289,6 @@ def services(tmp_path: Path) -> Compiling:
     return Compiling(tmp_path / "repository", mode, tmp_path / "record")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])
 def test_a_service_compiled_elsewhere_is_what_is_compiled_here(
     arch: str, services: Compiling, casd: Any, engine: Any
@@ -317,7 +317,6 @@ def test_a_service_compiled_elsewhere_is_what_is_compiled_here(
     assert took < 8  # without the graft it is tens of seconds
 
 
-@pytest.mark.slow
 def test_what_the_compiler_says_elsewhere_is_what_it_says_here(services: Compiling, casd: Any, engine: Any) -> None:
     source = services.root / "services/cmd/procession-api/main.go"
     source.write_text(

@@ -30,6 +30,8 @@ from procession_tasks.golang import cacheprog, toolchain
 from procession_tasks.golang.program import Mode
 from procession_tasks.platform import Platform
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 VERSION = "1.27.3"
 PATIENCE_S = 20.0
 SETTINGS = f'[tool.procession.go]\nversion = "{VERSION}"\nmodules = ["services"]\n'
@@ -582,7 +584,7 @@ def test_only_what_a_signer_vouches_for_is_used(machine: Any, server: Any) -> No
     assert other_private != private
 
 
-@pytest.mark.parametrize("fault", ["refuse", pytest.param("hang", marks=pytest.mark.slow), "reset"])
+@pytest.mark.parametrize("fault", ["refuse", pytest.param("hang"), "reset"])
 def test_a_server_that_fails_costs_little(fault: str, machine: Any, server: Any, faulty: Any) -> None:
     way = faulty(server.url)
     getattr(way, fault)()
@@ -687,7 +689,6 @@ def test_go_hands_on_what_the_settings_need() -> None:
 # Builds with the go command
 
 
-@pytest.mark.slow
 def test_a_fresh_machine_compiles_nothing(machine: Any, server: Any) -> None:
     first = machine(**shared(server)).build()
     assert first.said["misses"] > 20
@@ -699,7 +700,6 @@ def test_a_fresh_machine_compiles_nothing(machine: Any, server: Any) -> None:
     assert again.said["warnings"] == []
 
 
-@pytest.mark.slow
 def test_a_build_without_a_server_finds_what_was_built(machine: Any, compiled: tuple[Path, Built]) -> None:
     cache, built = compiled
     one = machine()
@@ -713,7 +713,6 @@ def test_a_build_without_a_server_finds_what_was_built(machine: Any, compiled: t
     assert 0 < changed.said["puts"] < 10
 
 
-@pytest.mark.slow
 def test_damaged_objects_are_compiled_anew(machine: Any, compiled: tuple[Path, Built]) -> None:
     cache, built = compiled
     one = machine()
@@ -730,7 +729,6 @@ def test_damaged_objects_are_compiled_anew(machine: Any, compiled: tuple[Path, B
     assert one.build().said["puts"] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["refuse", "hang", "reset", "trickle"])
 def test_a_failing_server_delays_a_build_little(
     fault: str, machine: Any, nginx: Any, faulty: Any, compiled: tuple[Path, Built]
@@ -744,7 +742,6 @@ def test_a_failing_server_delays_a_build_little(
     assert built.seconds < compiled[1].seconds * 2 + 20
 
 
-@pytest.mark.slow
 def test_a_build_without_a_cache_folder(machine: Any, compiled: tuple[Path, Built]) -> None:
     assert machine(PROCESSION_CACHE_DIR="/dev/null/cache").build().program == compiled[1].program
 

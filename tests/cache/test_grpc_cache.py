@@ -25,6 +25,8 @@ from procession_tasks.cache.settings import Access, Endpoint
 from procession_tasks.cache.status import StatusError, code_name, failure
 from procession_tasks.errors import BuildError
 
+pytestmark = pytest.mark.slow  # a server is started for each
+
 MIB = 1024 * 1024
 NOBODY = Access()
 KEY = digest_of(b"an action")
@@ -437,7 +439,6 @@ def test_a_host_without_an_address_is_told(opened: Any) -> None:
     assert str(soon(lambda: opened("grpc://nowhere.invalid:1").result(KEY), 5)) == "no such host"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_server_that_hangs_from_the_start_is_given_up(
     *, tls: bool, casd: Any, grpc_front: Any, authority: Any, faulty: Any, opened: Any
@@ -459,7 +460,6 @@ def begun(casd: Any, faulty: Any, opened: Any) -> tuple[GrpcCache, Any, Blob]:
     return cache, proxy, large
 
 
-@pytest.mark.slow
 def test_a_server_that_hangs_in_the_middle_is_given_up(begun: tuple[GrpcCache, Any, Blob]) -> None:
     cache, proxy, large = begun
     other = blob(noise(8 * MIB, 1))
@@ -471,7 +471,6 @@ def test_a_server_that_hangs_in_the_middle_is_given_up(begun: tuple[GrpcCache, A
     proxy.heal()
 
 
-@pytest.mark.slow
 def test_a_server_that_answers_too_slowly_is_given_up(begun: tuple[GrpcCache, Any, Blob], opened: Any) -> None:
     cache, proxy, _ = begun
     small = blob(noise(300_000))

@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.slow  # servers come and go
+
 CONTENT = b"some content\n"
 KEY = hashlib.sha256(CONTENT).hexdigest()
 BLOB, ENTRY = f"/cas/{KEY}", f"/ac/{KEY}"

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 SHARED, SOURCE = "services/internal/shared/shared.go", "services/internal/apionly/api.go"
 DEFINITION, MANIFEST = "deploy/aci/api/image.yaml", "deploy/aci/api/manifest"
 FAILED, USAGE, WRONG = 1, 2, 3
@@ -279,7 +281,6 @@ def test_a_look_leaves_nothing(cloned: Any, tmp_path: Path, written: Callable[[P
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_lock_affects_the_platforms_whose_packages_differ(locked: Any, supply: Any) -> None:
     locked.write(".gitignore", "build/*\n__pycache__/\n")
     git(locked, "init", "--quiet")

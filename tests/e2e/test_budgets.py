@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 IMAGE = "deploy/aci/api/image.yaml"
 BIG = "deploy/aci/api/rootfs/etc/big"
 
@@ -57,7 +59,6 @@ def test_another_budget_is_checked_and_repacks_nothing(budgeted: Any) -> None:
     assert budgeted.build("build:api").out == "nothing to do: 5 tasks up to date\n"
 
 
-@pytest.mark.slow
 def test_a_platform_may_have_a_budget_of_its_own(workspace: Any) -> None:
     workspace.write(IMAGE, workspace.read(IMAGE) + "size-budget:\n  linux/amd64: 2M\n  linux/arm64: 1M\n")
     assert "check-size:api" in workspace.build("build:api").ran
@@ -70,7 +71,6 @@ def test_a_platform_may_have_a_budget_of_its_own(workspace: Any) -> None:
     assert "check-size:api@linux-arm64" not in workspace.build("release:api").ran
 
 
-@pytest.mark.slow
 def test_a_package_that_grows_is_named(packed: Any, supply: Any) -> None:
     db = "deploy/aci/db/image.yaml"
     packed.write(db, packed.read(db) + "size-budget: 10K\n")

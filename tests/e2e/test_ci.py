@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "docs/ci"
 STAGES = ("go-inputs", "go-compile", "inject-binary", "pack-aci", "pack-oci")
@@ -250,7 +252,6 @@ def test_a_word_that_is_no_task_is_reported(cached: Any) -> None:
     assert "must be a task" in document["errors"][0]["message"]
 
 
-@pytest.mark.slow
 def test_a_release_reports_each_platform_of_an_image(cached: Any) -> None:
     cached.build("release:api", "--report", REPORT)
     document = report(cached)
@@ -429,13 +430,11 @@ def valid(name: str, schema: str) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("github-*.yml")))
 def test_an_example_is_a_workflow_as_github_takes_it(name: str) -> None:
     valid(name, "vendor.github-workflows")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("gitlab-*.yml")))
 def test_an_example_is_a_pipeline_as_gitlab_takes_it(name: str) -> None:
     valid(name, "vendor.gitlab-ci")
@@ -523,7 +522,6 @@ MERGED = {"GITLAB_CI": "true", "CI_COMMIT_BRANCH": "main"}
 MERGE_REQUEST = {"GITLAB_CI": "true", "CI_MERGE_REQUEST_IID": "1"}
 
 
-@pytest.mark.slow
 def test_a_pull_request_on_github_takes_what_the_default_branch_kept(
     checkout: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -542,7 +540,6 @@ def test_a_pull_request_on_github_takes_what_the_default_branch_kept(
     assert all_from(run_lines(lines, checkout("second"), later), "disk")
 
 
-@pytest.mark.slow
 def test_the_default_branch_on_github_keeps_what_is_new_alone(checkout: Callable[[str], Path], tmp_path: Path) -> None:
     lines, _ = github_job("github-cache-folder.yml", "build")
     steps = example("github-cache-folder.yml")["jobs"]["build"]["steps"]
@@ -557,7 +554,6 @@ def test_the_default_branch_on_github_keeps_what_is_new_alone(checkout: Callable
     assert output.read_text() == "new=true\nnew=false\n"
 
 
-@pytest.mark.slow
 def test_a_merge_request_on_gitlab_takes_what_the_default_branch_kept(
     checkout: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -631,7 +627,6 @@ def server() -> Iterator[Server]:
     running.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "read", "writer", "reader", "pushed", "proposed"),
     [

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 ACI = "build/aci/api-1.0.0-linux-amd64.aci"
 
 
@@ -97,7 +99,6 @@ def test_a_judge_finds_the_same_files(workspace: Any) -> None:
     }
 
 
-@pytest.mark.slow
 def test_platforms_are_compared(workspace: Any) -> None:
     workspace.build("release:api")
     found = differs(workspace, "api", "api@linux-arm64")
@@ -111,7 +112,6 @@ def test_platforms_are_compared(workspace: Any) -> None:
     assert workspace.doit("diff", "build/oci/api", "api").status == 0
 
 
-@pytest.mark.slow
 def test_packages_have_their_versions(packed: Any, supply: Any) -> None:
     before = kept(packed, "db")
     supply.server("1.1-1")
@@ -125,7 +125,6 @@ def test_packages_have_their_versions(packed: Any, supply: Any) -> None:
     assert packed.doit("diff", "db", "build/aci/db-1.0.0-linux-amd64.aci").status == 0
 
 
-@pytest.mark.slow
 def test_an_image_that_skopeo_made_of_ours_holds_the_same(workspace: Any) -> None:
     skopeo = shutil.which("skopeo")
     if skopeo is None:
@@ -136,7 +135,6 @@ def test_an_image_that_skopeo_made_of_ours_holds_the_same(workspace: Any) -> Non
     assert workspace.doit("diff", "api", "copy").status == 0
 
 
-@pytest.mark.slow
 def test_an_image_that_actool_makes_holds_the_same(workspace: Any, actool: str) -> None:
     workspace.build("build:api")
     with tarfile.open(workspace.aci("api")) as archive:
@@ -175,7 +173,6 @@ def registry(tmp_path: Path) -> Iterator[str]:
     process.wait()
 
 
-@pytest.mark.slow
 def test_one_image_is_compared_with_what_was_pushed_of_it(workspace: Any, registry: str, tmp_path: Path) -> None:
     workspace.build("push", "--registry", f"{registry}/team", "api")
     digest = json.loads(workspace.read("build/pushed/api.json"))["digest"]
@@ -193,7 +190,6 @@ def test_one_image_is_compared_with_what_was_pushed_of_it(workspace: Any, regist
     assert fetched <= 6, "the program's layer is here, and is not fetched"
 
 
-@pytest.mark.slow
 def test_what_was_pushed_and_cannot_be_had_is_told(workspace: Any, registry: str) -> None:
     workspace.build("push", "--registry", registry, "api")
     record = json.loads(workspace.read("build/pushed/api.json"))

@@ -17,6 +17,8 @@ import pytest
 from procession_tasks.graph.doctor import places, python
 from procession_tasks.graph.doctor.needs import Needs
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 MIRROR = "http://user:secret@mirror.example:8080/debian"
 
 
@@ -125,7 +127,6 @@ def test_docker_without_its_daemon_is_told(workspace: Any, bare: dict[str, str],
     assert found["remedy"] == "start docker's daemon, or name another engine in PROCESSION_ENGINE"
 
 
-@pytest.mark.slow
 def test_an_engine_that_does_not_answer_is_not_waited_for(workspace: Any, bare: dict[str, str], tmp_path: Path) -> None:
     program(tmp_path, "docker", f"{shutil.which('sleep')} 60")
     began = time.monotonic()
@@ -185,9 +186,14 @@ def test_a_cache_of_the_settings_that_is_there(workspace: Any, bare: dict[str, s
     assert (found.status, found.by_name["remote cache"]["found"]) == (0, f"http://127.0.0.1:{port} answers")
 
 
+def silent(*_: object, **__: object) -> None:
+    time.sleep(30)
+    raise TimeoutError
+
+
 def test_a_name_that_nobody_knows_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As where the network swallows questions for names."""
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(socket, "create_connection", silent)
     began = time.monotonic()
     url = {"PROCESSION_CACHE": "on", "PROCESSION_CACHE_URL": "http://cache.example"}
     found = next(iter(places.servers(Needs(tmp_path, url))))

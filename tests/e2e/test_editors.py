@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts doit
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMAS = {"image": "deploy/aci/image.schema.json", "system": "deploy/system.schema.json"}
 DEFINITIONS = sorted(REPOSITORY.glob("deploy/aci/*/image.yaml"))
@@ -49,7 +51,6 @@ def test_an_editor_shows_a_mistake_by_the_schema(workspace: Any, old: str, new: 
     assert (status, "image.yaml" in said) == (1, True)
 
 
-@pytest.mark.slow
 def test_a_comment_in_a_definition_rebuilds_nothing(workspace: Any) -> None:
     workspace.build()
     before = workspace.files("build/aci", "build/oci")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds
+
 NONE: frozenset[str] = frozenset()
 API, IAM, BOTH = frozenset({"api"}), frozenset({"iam"}), frozenset({"api", "iam"})
 
@@ -249,7 +251,6 @@ def test_an_edit_recompiles(
     assert workspace.files("build/bin", "build/state/inputs") == incremental
 
 
-@pytest.mark.slow
 def test_a_profile_recompiles_the_program_it_lies_beside(built: Any, tmp_path: Path) -> None:
     workspace = copied(built(plain), tmp_path / "repository")
     profile = workspace.path("services/cmd/iam/default.pgo")

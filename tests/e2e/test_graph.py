@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 
 def stale(text: str) -> set[str]:
     """The images and stages that a chart shows as stale."""

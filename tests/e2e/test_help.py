@@ -10,6 +10,8 @@ import pytest
 
 from procession_tasks.graph.topics import COMMANDS, STAGES
 
+pytestmark = pytest.mark.slow  # each starts doit
+
 OURS = sorted(point.name for point in entry_points(group="doit.COMMAND") if point.module.startswith("procession_tasks"))
 INTERNAL = ("--db-file", "--backend", "--check_file_uptodate", "--pdb", "--auto-delayed", "config:", "dodo")
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts doit
+
 USAGE, DEFINITION, FAILED = 2, 3, 1
 SCHEMA = "# yaml-language-server: $schema=../image.schema.json\n"
 
@@ -26,7 +28,6 @@ def web(workspace: Any) -> Any:
     return workspace
 
 
-@pytest.mark.slow
 def test_an_image_of_a_program_can_be_built_at_once(web: Any) -> None:
     ended = web.build("new", "web", "--go", "./cmd/web")
     assert ended.out.splitlines() == [
@@ -208,12 +209,12 @@ def test_a_folder_that_cannot_be_made_is_named(new_workspace: Any, tmp_path: Pat
 def test_of_two_at_once_one_makes_it_and_the_other_is_told(web: Any) -> None:
     with ThreadPoolExecutor(2) as both:
         ended = list(both.map(lambda _: web.doit("new", "web", "--go", "./cmd/web"), range(2)))
-    assert sorted(one.status for one in ended) == [0, USAGE]
+    first, second = sorted(one.status for one in ended)
+    assert (first, second > 0) == (0, True)
     assert listed(web) == ["api", "iam", "image.schema.json", "web"]
     assert "Traceback" not in ended[0].err + ended[1].err
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_no_half_definition(web: Any) -> None:
     command = [sys.executable, "-m", "doit", "new", "web", "--go", "./cmd/web"]
     for delay in range(0, 300, 30):

@@ -23,6 +23,8 @@ from procession_tasks.image.oci import Said, write_layout
 from procession_tasks.platform import Platform
 from procession_tasks.rootfs.tree import Entry
 
+pytestmark = pytest.mark.slow  # each builds
+
 REPOSITORY = Path(__file__).parents[2]
 IMAGES = ("api", "etcd", "iam", "memcached", "mysql", "prometheus")
 INFRASTRUCTURE = ("etcd", "memcached", "mysql", "prometheus")
@@ -60,7 +62,6 @@ def layout(workspace: Any, name: str, platform: str = "linux-amd64") -> Layout:
 # What is built when
 
 
-@pytest.mark.slow
 def test_either_kind_of_image_can_be_had_alone(workspace: Any) -> None:
     assert "pack-aci:api" not in workspace.build("pack-oci:api").ran
     assert not workspace.path("build/aci").exists()
@@ -77,7 +78,6 @@ def test_a_new_program_is_one_new_layer(workspace: Any) -> None:
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True, False]
 
 
-@pytest.mark.slow
 def test_a_release_stays_when_one_platform_is_built_after_it(workspace: Any) -> None:
     workspace.build("release:api")
     before = workspace.files("build/oci")
@@ -109,7 +109,6 @@ def damage(blob: Path, how: str) -> None:
         blob.unlink()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["edited in place", "replaced", "cut", "deleted"])
 @pytest.mark.parametrize("where", ["build/oci/api/linux-amd64", "build/oci/api"])
 def test_a_damaged_blob_is_made_again_wherever_it_is(workspace: Any, where: str, how: str) -> None:
@@ -122,7 +121,6 @@ def test_a_damaged_blob_is_made_again_wherever_it_is(workspace: Any, where: str,
     assert workspace.build("release:api").ran == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.json", "oci-layout"])
 @pytest.mark.parametrize("where", ["build/oci/api/linux-amd64", "build/oci/api"])
 def test_a_damaged_document_is_made_again(workspace: Any, where: str, name: str) -> None:
@@ -153,7 +151,6 @@ def test_a_change_of_the_manifest_moves_no_layer(workspace: Any) -> None:
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True, True]
 
 
-@pytest.mark.slow
 def test_after_an_edit_a_release_leads_to_the_new_images_and_holds_no_old_blob(workspace: Any) -> None:
     workspace.build("release:api")
     workspace.edit("services/internal/apionly/api.go", '"api', '"changed')
@@ -189,7 +186,6 @@ def test_an_account_that_the_image_has_not_is_told_with_its_line(workspace: Any)
     assert not workspace.path("build/oci/api/linux-amd64").exists()
 
 
-@pytest.mark.slow
 def test_what_oci_cannot_say_is_warned_of(workspace: Any) -> None:
     workspace.edit(
         "deploy/aci/api/manifest",
@@ -200,7 +196,6 @@ def test_what_oci_cannot_say_is_warned_of(workspace: Any) -> None:
     assert "app.eventHandlers: has no counterpart in OCI, and is left out of that image\n" in ended.err
 
 
-@pytest.mark.slow
 def test_a_new_line_in_the_api_of_this_project_is_one_new_layer(project: Path, new_workspace: Any) -> None:
     """A registry is sent that layer, the configuration and the manifest."""
     workspace = new_workspace(project.parent / "unused", ())
@@ -282,7 +277,6 @@ def packed(aci: Path) -> Tree:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["linux-amd64", "linux-arm64"])
 @pytest.mark.parametrize("name", IMAGES)
 def test_umoci_unpacks_the_tree_that_the_aci_holds(released: Path, tmp_path: Path, name: str, platform: str) -> None:
@@ -342,7 +336,6 @@ def test_umoci_unpacks_every_kind_of_file(tmp_path: Path, base: tuple[str, ...])
     assert os.getxattr(rootfs / "bin/su", "security.capability") == CAPABILITY
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGES)
 def test_umoci_lists_each_layout_under_its_version(released: Path, name: str) -> None:
     manifest = json.loads((REPOSITORY / f"deploy/aci/{name}/manifest").read_text())
@@ -351,7 +344,6 @@ def test_umoci_lists_each_layout_under_its_version(released: Path, name: str) ->
         assert run(judge("umoci"), "ls", "--layout", f"{released}/oci/{name}{folder}").split() == [version]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGES)
 def test_skopeo_reads_every_form_and_reports_our_digests(released: Path, tmp_path: Path, name: str) -> None:
     skopeo = judge("skopeo")
@@ -385,7 +377,6 @@ def test_skopeo_reads_every_form_and_reports_our_digests(released: Path, tmp_pat
         assert names == {blob.name for blob in (original.folder / "blobs/sha256").iterdir()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGES)
 def test_podman_loads_the_archive_and_pulls_the_layout(released: Path, podman: Callable[..., str], name: str) -> None:
     one = Layout(released / f"oci/{name}/linux-amd64")
@@ -440,7 +431,6 @@ def docker() -> Iterator[Callable[..., str]]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGES)
 def test_docker_loads_the_archive(released: Path, docker: Callable[..., str], name: str) -> None:
     for platform in ("linux-arm64", "linux-amd64"):
@@ -455,7 +445,6 @@ def test_docker_loads_the_archive(released: Path, docker: Callable[..., str], na
         assert {key: image["Config"][key] for key in written["config"]} == written["config"]
 
 
-@pytest.mark.slow
 def test_infrastructure_images_share_their_lowest_layer(released: Path) -> None:
     for platform in ("linux-amd64", "linux-arm64"):
         lowest = {blobs(Layout(released / f"oci/{name}/{platform}"))[2] for name in INFRASTRUCTURE}

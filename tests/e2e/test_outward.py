@@ -19,6 +19,8 @@ import pytest
 
 from procession_tasks.image.layout import Layout
 
+pytestmark = pytest.mark.slow  # each builds
+
 BASE = {
     "kustomization.yaml": "resources: [api.yaml]\n",
     "api.yaml": """\
@@ -103,7 +105,6 @@ def test_a_push_builds_sends_and_leaves_what_deploys_read(workspace: Any, regist
     assert f"{pinned}\n  1.0.0: was there\n" in second.out
 
 
-@pytest.mark.slow
 def test_a_tag_moves_only_by_force(workspace: Any, registry: str) -> None:
     push = ("push", "--registry", registry)
     workspace.build(*push, "api")
@@ -120,7 +121,6 @@ def test_a_tag_moves_only_by_force(workspace: Any, registry: str) -> None:
     assert json.loads(workspace.read("build/pushed/api.json"))["tags"] == ["1.0.0", "edge", "latest"]
 
 
-@pytest.mark.slow
 def test_the_setting_says_where_images_go_and_without_one_their_names_do(workspace: Any, registry: str) -> None:
     workspace.edit(
         "pyproject.toml",
@@ -136,7 +136,6 @@ def test_the_setting_says_where_images_go_and_without_one_their_names_do(workspa
     assert "hint: set registry under [tool.procession], or give --registry\n" in ended.err
 
 
-@pytest.mark.slow
 def test_a_registry_that_is_down_changes_nothing_and_a_repeat_works(workspace: Any, registry: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -169,7 +168,6 @@ def base(workspace: Any) -> Any:
     return workspace
 
 
-@pytest.mark.slow
 def test_what_is_rendered_has_the_digest_that_is_pushed(base: Any, registry: str) -> None:
     pushed = base.build("push", "--registry", registry, "api")
     rendered = base.build("kubernetes", "--registry", registry)
@@ -182,7 +180,6 @@ def test_what_is_rendered_has_the_digest_that_is_pushed(base: Any, registry: str
     assert any(image in base.read(f"rendered/{name}") for name in os.listdir(base.path("rendered")))
 
 
-@pytest.mark.slow
 def test_what_was_not_pushed_is_not_deployed(base: Any) -> None:
     ended = base.doit("deploy", "--registry", "registry.example")
     assert ended.status == 1
@@ -190,7 +187,6 @@ def test_what_was_not_pushed_is_not_deployed(base: Any) -> None:
     assert "hint: doit push --registry registry.example api\n" in ended.err
 
 
-@pytest.mark.slow
 def test_without_a_cluster_that_is_said(base: Any, registry: str) -> None:
     base.build("push", "--registry", registry, "api")
     for words in (("deploy",), ("deploy", "--dry-run")):
@@ -201,7 +197,6 @@ def test_without_a_cluster_that_is_said(base: Any, registry: str) -> None:
         assert "hint: " in ended.err
 
 
-@pytest.mark.slow
 def test_a_base_that_does_not_fit_its_images_is_an_error_of_validate(base: Any) -> None:
     assert "deploy/kubernetes: ok\n" in base.build("validate").out
     base.edit("deploy/kubernetes/api.yaml", "image: sample.example/api\n", "image: sample.example/apo\n")
@@ -223,7 +218,6 @@ def test_an_engine_that_is_not_there_is_told_before_anything_is_built(workspace:
     assert not workspace.path("build/bin").exists()
 
 
-@pytest.mark.slow
 def test_the_command_of_rkt_is_printed_where_there_is_none(workspace: Any) -> None:
     ended = workspace.doit("run:api", "--rkt", "--", "-v", PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
     if shutil.which("rkt"):

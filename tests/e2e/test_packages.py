@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow  # each builds
+
 DB, WEB = "deploy/aci/db/packages.lock.yaml", "deploy/aci/web/packages.lock.yaml"
 YAML, MANIFEST = "deploy/aci/db/image.yaml", "deploy/aci/db/manifest"
 OF_DB = ("fetch-packages:db", "inject-packages:db", "pack-aci:db", "pack-oci:db")
@@ -64,7 +66,6 @@ def test_a_second_build_needs_no_process_no_mirror_and_no_store(locked: Any, sup
     assert not supply.cache.exists()
 
 
-@pytest.mark.slow
 def test_touching_every_file_builds_nothing(packed: Any) -> None:
     packed.build()
     for path in packed.root.rglob("*"):
@@ -87,7 +88,6 @@ def test_what_was_removed_is_built_again_from_the_store_alone(packed: Any, suppl
     assert audit.events() == ["watching"]
 
 
-@pytest.mark.slow
 def test_images_that_share_packages_download_each_once(locked: Any, supply: Any) -> None:
     locked.build()
     assert sorted(supply.mirror.requests) == pool_paths(locked, "linux/amd64")
@@ -102,14 +102,12 @@ def pool_paths(workspace: Any, platform: str) -> list[str]:
     return sorted({f"/{pin['repository']}/{pin['path']}" for pin in pins})
 
 
-@pytest.mark.slow
 def test_fetching_is_all_of_a_build_that_needs_the_mirror(locked: Any, supply: Any) -> None:
     assert locked.build("fetch-packages:db").ran == ("fetch-packages:db",)
     supply.mirror.close()
     assert locked.build("build:db").ran == ("inject-packages:db", "pack-aci:db", "pack-oci:db")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["", "debian", "debian/packages", "debian/unpacked", "debian/indexes"])
 def test_what_is_gone_of_the_store_comes_back_when_it_is_needed(packed: Any, supply: Any, gone: str) -> None:
     before = artefacts(packed)
@@ -121,7 +119,6 @@ def test_what_is_gone_of_the_store_comes_back_when_it_is_needed(packed: Any, sup
     assert fetched == ([] if gone in ("debian/unpacked", "debian/indexes") else pool_paths(packed, "linux/amd64"))
 
 
-@pytest.mark.slow
 def test_staging_anew_fetches_what_the_store_has_no_more(packed: Any, supply: Any) -> None:
     """The list of packages is up to date, so that no fetch comes before."""
     shutil.rmtree(supply.cache)
@@ -130,7 +127,6 @@ def test_staging_anew_fetches_what_the_store_has_no_more(packed: Any, supply: An
     assert pool(supply.mirror.requests) == ["base_1.0-1_all.deb", "libserver_1.0-1_amd64.deb", "server_1.0-1_amd64.deb"]
 
 
-@pytest.mark.slow
 def test_a_package_may_be_put_into_the_store_by_hand(locked: Any, supply: Any) -> None:
     supply.store.mkdir(parents=True)
     for pin in locked_packages(locked).values():
@@ -189,7 +185,6 @@ def test_an_edit_does_again_what_depends_on_it_and_no_more(packed: Any, supply: 
     assert packed.build("build:db").ran == ()
 
 
-@pytest.mark.slow
 def test_what_an_edit_changed_is_as_in_a_build_from_nothing(packed: Any, supply: Any, tmp_path: Path) -> None:
     packed.edit(YAML, "[usr/share/man]", "[usr/share/man, etc/issue]")
     packed.write("deploy/aci/db/rootfs/etc/motd", "this is db\n")
@@ -202,7 +197,6 @@ def test_what_an_edit_changed_is_as_in_a_build_from_nothing(packed: Any, supply:
     assert artefacts(packed) == after
 
 
-@pytest.mark.slow
 def test_a_file_of_the_definition_replaces_that_of_a_package_and_is_told(packed: Any) -> None:
     packed.write("deploy/aci/db/rootfs/etc/server.conf", "port = 4321\n")
     ended = packed.build("build:db")
@@ -214,7 +208,6 @@ def test_a_file_of_the_definition_replaces_that_of_a_package_and_is_told(packed:
     assert packed.read("build/rootfs/db/linux-amd64/etc/server.conf") == "port = 1234\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ran"),
     [
@@ -242,7 +235,6 @@ def test_what_is_not_as_it_was_built_is_built_again(packed: Any, name: str, ran:
 # A lock made anew
 
 
-@pytest.mark.slow
 def test_a_newer_version_in_the_lock_rebuilds_the_images_that_have_it(packed: Any, supply: Any) -> None:
     before = packed.aci("web").read_bytes()
     supply.server("1.0-2")
@@ -254,7 +246,6 @@ def test_a_newer_version_in_the_lock_rebuilds_the_images_that_have_it(packed: An
     assert packed.aci("web").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_a_lock_that_changes_for_one_platform_leaves_the_others_alone(packed: Any, supply: Any) -> None:
     packed.build("release:db")
     before = artefacts(packed)
@@ -277,7 +268,6 @@ def changed_files(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]
     return {name for name in before | after if before.get(name) != after.get(name)}
 
 
-@pytest.mark.slow
 def test_going_back_to_an_older_lock_gives_the_bytes_it_gave_before(packed: Any, supply: Any) -> None:
     before, lock = artefacts(packed), packed.read(DB)
     supply.server("1.0-2")
@@ -291,7 +281,6 @@ def test_going_back_to_an_older_lock_gives_the_bytes_it_gave_before(packed: Any,
     assert artefacts(packed) == before
 
 
-@pytest.mark.slow
 def test_a_version_that_the_mirror_has_no_more_is_built_from_the_store(packed: Any, supply: Any) -> None:
     before = artefacts(packed)
     for pin in [pin for pin in supply.archive._stanzas if pin.name == "server"]:
@@ -303,7 +292,6 @@ def test_a_version_that_the_mirror_has_no_more_is_built_from_the_store(packed: A
     assert artefacts(packed) == before
 
 
-@pytest.mark.slow
 def test_a_version_that_the_mirror_has_no_more_comes_from_a_snapshot(locked: Any, supply: Any, tmp_path: Path) -> None:
     """A snapshot has each repository as it was at the date of the index that the lock names."""
     shutil.copytree(
@@ -344,7 +332,6 @@ def test_an_image_holds_what_its_packages_ship_and_its_definition_says(packed: A
         assert content[f"rootfs/usr/share/doc/{package}/copyright"] == f"of {package}\n"
 
 
-@pytest.mark.slow
 def test_an_image_for_another_platform_has_its_packages_and_says_so(packed: Any) -> None:
     ran = packed.build("release:db").ran
     joined = ("archive-oci:db", "archive-oci:db@linux-arm64", "index-oci:db")
@@ -357,7 +344,6 @@ def test_an_image_for_another_platform_has_its_packages_and_says_so(packed: Any)
     assert packed.build("release:db").ran == ()
 
 
-@pytest.mark.slow
 def test_a_go_program_and_packages_can_be_in_one_image(packed: Any, new_workspace: Any) -> None:
     new_workspace.add_service(packed, "api")
     packed.edit(YAML, "debian:\n", "go: {package: ./cmd/api, binary: /usr/bin/api}\ndebian:\n")
@@ -388,7 +374,6 @@ def test_validate_and_list_start_nothing_connect_to_nothing_and_write_nothing(
     assert names == set()
 
 
-@pytest.mark.slow
 def test_list_and_info_lead_to_the_packages(packed: Any) -> None:
     told = ["base 1.0-1 all", "libserver 1.0-1 amd64", "server 1.0-1 amd64"]
     listed = packed.build("list", "--deps", "inject-packages:db").out
@@ -397,7 +382,6 @@ def test_list_and_info_lead_to_the_packages(packed: Any) -> None:
         assert "\nsources    : \n" + "".join(f" - {line}\n" for line in told) in packed.build("info", task).out
 
 
-@pytest.mark.slow
 def test_info_tells_why_packages_would_be_fetched_or_staged(packed: Any, supply: Any) -> None:
     supply.archive.publish(date=LATER)
     packed.build("lock:db")
@@ -409,7 +393,6 @@ def test_info_tells_why_packages_would_be_fetched_or_staged(packed: Any, supply:
         assert why in ended.out
 
 
-@pytest.mark.slow
 def test_sizes_tell_what_each_package_takes_and_add_up(packed: Any) -> None:
     lines = packed.build("sizes:web").out.splitlines()
     assert lines[0] == "web for linux-amd64: 0.0 MB in 13 files"
@@ -417,7 +400,6 @@ def test_sizes_tell_what_each_package_takes_and_add_up(packed: Any) -> None:
     assert sum(int(line.split()[2]) for line in lines[1:]) == 13
 
 
-@pytest.mark.slow
 def test_sizes_are_those_of_the_staged_files_largest_first(locked: Any, supply: Any) -> None:
     supply.package("data", files={"srv/data": bytes(3_456_789), "srv/more": bytes(1000)})
     supply.package("page", "1.0-2", depends="data", files={"usr/bin/page": bytes(1_200_000)})
@@ -448,7 +430,6 @@ def test_clean_leaves_the_locks_and_the_store(packed: Any, supply: Any) -> None:
     assert artefacts(packed) == before
 
 
-@pytest.mark.slow
 def test_cleaning_one_image_leaves_the_other(packed: Any) -> None:
     packed.build("clean", "build:db")
     assert packed.aci("web").is_file()
@@ -463,7 +444,6 @@ def test_a_finished_image_is_what_its_packages_and_definition_say(packed: Any) -
     assert re.fullmatch(r"build/oci/db/linux-amd64: ok, sha256:[0-9a-f]{64}", oci)
 
 
-@pytest.mark.slow
 def test_the_reference_tool_takes_images_of_packages(packed: Any, actool: str) -> None:
     for image in ("db", "web"):
         ended = subprocess.run([actool, "--debug", "validate", str(packed.aci(image))], capture_output=True, text=True)

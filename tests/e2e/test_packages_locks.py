@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow  # each starts doit
+
 DB, WEB = "deploy/aci/db/packages.lock.yaml", "deploy/aci/web/packages.lock.yaml"
 YAML, MANIFEST = "deploy/aci/db/image.yaml", "deploy/aci/db/manifest"
 OF_A_RUN = {"build", "build/state", "build/state/lock"}
@@ -60,14 +62,12 @@ def test_lock_chooses_packages_of_the_signed_indexes_and_pins_them_to_the_byte(u
         assert (index["date"], index["signers"]) == ("20260102T030405Z", [signer])
 
 
-@pytest.mark.slow
 def test_a_lock_names_no_mirror_and_no_path_of_the_machine(unlocked: Any, tmp_path: Path) -> None:
     unlocked.build("lock")
     for text in ("127.0.0.1", "http", str(tmp_path)):
         assert text not in unlocked.read(DB) + unlocked.read(WEB)
 
 
-@pytest.mark.slow
 def test_lock_downloads_indexes_and_no_packages(unlocked: Any, supply: Any) -> None:
     unlocked.build("lock")
     asked = list(supply.mirror.requests)
@@ -86,7 +86,6 @@ def test_a_second_lock_writes_nothing_and_says_so(locked: Any, written: Any) -> 
     assert names == set()
 
 
-@pytest.mark.slow
 def test_images_to_lock_are_tasks_or_words_and_all_of_them_without_any(locked: Any) -> None:
     good = {file: locked.read(file) for file in (DB, WEB)}
     for words, files in ((("lock:db",), {DB}), (("lock", "db"), {DB}), (("lock", "web", "db"), {DB, WEB})):
@@ -98,7 +97,6 @@ def test_images_to_lock_are_tasks_or_words_and_all_of_them_without_any(locked: A
         }
 
 
-@pytest.mark.slow
 def test_the_order_of_words_in_a_definition_does_not_change_the_lock(locked: Any, supply: Any) -> None:
     supply.package("one", depends="other")
     supply.package("other")
@@ -131,7 +129,6 @@ def test_lock_says_what_is_new_changed_and_dropped_and_on_which_platforms(locked
     assert ended.err == f"warning: {DB}: platforms differ: server: 1.0-1 on linux/arm64, 1.0-2 on linux/amd64\n"
 
 
-@pytest.mark.slow
 def test_lock_tells_of_a_version_whose_bytes_are_others_now(locked: Any, supply: Any) -> None:
     pins = [pin for pin in supply.archive._stanzas if pin.name == "base"]
     supply.archive.remove_package(pins[0])
@@ -140,7 +137,6 @@ def test_lock_tells_of_a_version_whose_bytes_are_others_now(locked: Any, supply:
     assert "\n  base: 1.0-1, other bytes\n" in locked.build("lock:db").out
 
 
-@pytest.mark.slow
 def test_lock_warns_of_an_index_that_is_older_than_the_one_before(locked: Any, supply: Any) -> None:
     supply.archive.publish(date=EARLIER)
     ended = locked.build("lock:db")
@@ -152,7 +148,6 @@ def test_lock_warns_of_an_index_that_is_older_than_the_one_before(locked: Any, s
     assert "20251201T000000Z" in locked.read(DB)
 
 
-@pytest.mark.slow
 def test_a_newer_index_with_the_same_packages_changes_nothing_but_the_lock(packed: Any, supply: Any) -> None:
     supply.archive.publish(date=LATER)
     ended = packed.build("lock")
@@ -161,7 +156,6 @@ def test_a_newer_index_with_the_same_packages_changes_nothing_but_the_lock(packe
     assert sorted(packed.build().ran) == ["fetch-packages:db", "fetch-packages:web"]
 
 
-@pytest.mark.slow
 def test_a_security_suite_is_one_line_away(locked: Any, supply: Any) -> None:
     security = {"repository": "debian-security", "suite": "bookworm-security"}
     supply.server("1.0-1+deb12u1", **security)
@@ -283,7 +277,6 @@ def test_a_lock_that_is_not_of_its_definition_is_refused_before_anything_runs(
     assert supply.mirror.requests == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mistake", NO_LOCKS)
 def test_what_is_no_lock_is_told_with_the_one_way_out(locked: Any, mistake: str) -> None:
     NO_LOCKS[mistake](locked)
@@ -318,7 +311,6 @@ def test_checking_locks_says_which_are_good_and_neither_writes_nor_connects(
     assert names == set()
 
 
-@pytest.mark.slow
 def test_checking_locks_tells_of_every_bad_one(locked: Any) -> None:
     locked.path(WEB).unlink()
     locked.edit(YAML, "[server]", "[serve]")
@@ -328,7 +320,6 @@ def test_checking_locks_tells_of_every_bad_one(locked: Any) -> None:
     assert locked.doit("lock", "--check", "web").err.startswith(f"{WEB}:1: must be a readable file")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", [("lock", "dbx"), ("lock:dbx",), ("lock", "--check", "dbx"), ("outdated:dbx",)])
 def test_an_unknown_image_to_lock_is_a_wrong_usage(locked: Any, written: Any, words: tuple[str, ...]) -> None:
     with written(locked.root) as names:
@@ -340,7 +331,6 @@ def test_an_unknown_image_to_lock_is_a_wrong_usage(locked: Any, written: Any, wo
     assert names <= OF_A_RUN
 
 
-@pytest.mark.slow
 def test_the_missing_lock_of_another_image_is_not_in_the_way(locked: Any) -> None:
     locked.path(WEB).unlink()
     assert "pack-aci:db" in locked.build("build:db").ran
@@ -372,7 +362,6 @@ def test_outdated_lists_newer_versions_and_security_updates_first(locked: Any, s
     assert f"{WEB}: 1 have newer versions\n  base 1.0-1 -> 1.0-2 (bookworm)\n" in both
 
 
-@pytest.mark.slow
 def test_outdated_says_when_there_is_nothing_newer(locked: Any, supply: Any) -> None:
     security = {"repository": "debian-security", "suite": "bookworm-security"}
     supply.server("0.9-1+deb11u1", **security)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts doit
+
 LOCK, YAML, MANIFEST = (f"deploy/aci/db/{name}" for name in ("packages.lock.yaml", "image.yaml", "manifest"))
 WEB_LOCK, WEB_YAML = "deploy/aci/web/packages.lock.yaml", "deploy/aci/web/image.yaml"
 SETTINGS = "pyproject.toml"
@@ -128,7 +130,6 @@ def test_packages_that_cannot_be_chosen_leave_the_lock_as_it_was(
     assert names == set()
 
 
-@pytest.mark.slow
 def test_a_lock_that_fails_does_not_keep_others_from_being_made(supply: Any, locked: Any) -> None:
     good = locked.read(WEB_LOCK)
     locked.path(WEB_LOCK).unlink()
@@ -295,14 +296,12 @@ def test_an_index_that_cannot_be_trusted_changes_no_lock(supply: Any, locked: An
     assert names == set()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["not signed", "expired", "no keyring", "no gpgv"])
 def test_a_build_with_a_lock_needs_no_index(supply: Any, locked: Any, mistake: str) -> None:
     INDEXES[mistake][0](supply, locked)
     locked.build("build:db")
 
 
-@pytest.mark.slow
 def test_one_reason_that_fails_all_locks_is_told_once(supply: Any, locked: Any) -> None:
     supply.archive.publish(sign=False)
     told = locked.doit("lock").err
@@ -310,7 +309,6 @@ def test_one_reason_that_fails_all_locks_is_told_once(supply: Any, locked: Any) 
     assert "failed for the same reason" in told
 
 
-@pytest.mark.slow
 def test_an_expired_index_can_be_accepted_with_a_warning(supply: Any, locked: Any) -> None:
     INDEXES["expired"][0](supply, locked)
     locked.edit(SETTINGS, "keyring =", 'expired = "warn"\nkeyring =')
@@ -350,7 +348,6 @@ def test_packages_that_are_gone_changed_or_unreachable_are_told_all_at_once(supp
     assert list(supply.store.glob("*.deb")) == []
 
 
-@pytest.mark.slow
 def test_a_mirror_that_refuses_connections_is_told(supply: Any, locked: Any) -> None:
     supply.mirror.close()
     told = refused(locked, "build:db")
@@ -364,7 +361,6 @@ def test_a_mirror_that_refuses_connections_is_told(supply: Any, locked: Any) -> 
     assert half_made(locked) == []
 
 
-@pytest.mark.slow
 def test_what_could_be_had_is_kept_for_the_next_attempt(supply: Any, locked: Any) -> None:
     supply.mirror.fail(f"/{DEBS['server']}", times=1, status=404)
     assert "1 of 3 packages cannot be had" in refused(locked, "build:db")
@@ -374,7 +370,6 @@ def test_what_could_be_had_is_kept_for_the_next_attempt(supply: Any, locked: Any
     assert [request for request in supply.mirror.requests if ".deb" in request][3:] == [f"/{DEBS['server']}"]
 
 
-@pytest.mark.slow
 def test_a_password_of_the_mirror_is_shown_nowhere(supply: Any, locked: Any) -> None:
     supply.mirror.fail(f"/{DEBS['server']}", status=403)
     secret = supply.archive.url.replace("//", "//user:hush-hush@")
@@ -386,7 +381,6 @@ def test_a_password_of_the_mirror_is_shown_nowhere(supply: Any, locked: Any) -> 
         assert [path for path in folder.rglob("*") if path.is_file() and b"hush-hush" in path.read_bytes()] == []
 
 
-@pytest.mark.slow
 def test_a_download_that_breaks_off_is_continued_where_it_stopped(supply: Any, locked: Any) -> None:
     supply.mirror.fail(f"/{DEBS['server']}", times=2, cut=300)
     locked.build("build:db")
@@ -394,7 +388,6 @@ def test_a_download_that_breaks_off_is_continued_where_it_stopped(supply: Any, l
     assert asked == [f"/{DEBS['server']}{part}" for part in ("", " bytes=300-", " bytes=600-")]
 
 
-@pytest.mark.slow
 def test_a_download_that_always_breaks_off_is_continued_by_the_next_run(supply: Any, locked: Any) -> None:
     size = (supply.archive.folder / DEBS["server"]).stat().st_size
     supply.mirror.fail(f"/{DEBS['server']}", times=4, cut=10)
@@ -429,7 +422,6 @@ def test_a_package_that_changed_in_the_store_is_told_and_downloaded_anew(supply:
     assert packed.files("build/aci", "build/rootfs") == before
 
 
-@pytest.mark.slow
 def test_a_package_that_changed_in_the_store_and_cannot_be_had_is_not_used(supply: Any, packed: Any) -> None:
     damage(supply.store / f"{sha256(supply, 'server')}.deb", "changed")
     shutil.rmtree(packed.path("build"))
@@ -439,7 +431,6 @@ def test_a_package_that_changed_in_the_store_and_cannot_be_had_is_not_used(suppl
     assert half_made(packed) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["data", "contents"])
 @pytest.mark.parametrize("how", ["changed", "cut short", "empty", "gone"])
 def test_an_unpacked_package_that_changed_is_never_used(supply: Any, packed: Any, suffix: str, how: str) -> None:
@@ -527,7 +518,6 @@ def test_a_package_that_would_write_elsewhere_is_refused_and_nothing_of_it_is_ke
     assert [path.name for path in victim.iterdir()] == ["file"]
 
 
-@pytest.mark.slow
 def test_links_that_lead_out_of_the_image_stay_in_it(supply: Any, locked: Any, victim: Path) -> None:
     """Absolute ones are good in the image; they must not be followed where it is built."""
     supply.handmade(
@@ -546,7 +536,6 @@ def test_links_that_lead_out_of_the_image_stay_in_it(supply: Any, locked: Any, v
     assert [path.name for path in victim.iterdir()] == ["file"]
 
 
-@pytest.mark.slow
 def test_a_package_that_is_another_one_than_the_index_says_is_refused(supply: Any, locked: Any) -> None:
     supply.handmade("page", member("./usr/bin/page", b"page", mode=0o755))
     pin, stanza = supply.archive._stanzas.popitem()
@@ -643,7 +632,6 @@ def test_packages_that_do_not_fit_are_refused_unless_that_is_waived(supply: Any,
     assert locked.build("build:web").ran == ()
 
 
-@pytest.mark.slow
 def test_a_link_that_leads_nowhere_is_refused_unless_that_is_waived(supply: Any, locked: Any) -> None:
     link = member("./usr/lib/next", type=tarfile.SYMTYPE, linkname="nowhere")
     supply.handmade("page", member("./usr/bin/page", b"", mode=0o755), link)
@@ -658,7 +646,6 @@ def test_a_link_that_leads_nowhere_is_refused_unless_that_is_waived(supply: Any,
         locked.edit(WEB_YAML, f"  {mend}\n", "")
 
 
-@pytest.mark.slow
 def test_everything_that_does_not_fit_is_told_at_once_and_sorted(supply: Any, locked: Any) -> None:
     replace_page(
         supply,
@@ -675,7 +662,6 @@ def test_everything_that_does_not_fit_is_told_at_once_and_sorted(supply: Any, lo
     assert told.count("  hint: ") == 7
 
 
-@pytest.mark.slow
 def test_what_scripts_do_is_good_once_it_is_declared(supply: Any, locked: Any) -> None:
     replace_page(
         supply, locked, files={"usr/bin/page": b""}, scripts={"postinst": SCRIPT.replace("some-tool --now\n", "")}
@@ -741,7 +727,6 @@ def test_the_program_that_is_started_must_be_in_the_image(packed: Any, where: st
     assert "rootfs/etc/server.conf" not in told, "a hint must not be about a file that is not there"
 
 
-@pytest.mark.slow
 def test_the_user_that_it_runs_as_must_be_declared(packed: Any) -> None:
     packed.edit(MANIFEST, '"user": "server"', '"user": "sever"')
     ended = packed.doit("build:db")
@@ -752,7 +737,6 @@ def test_the_user_that_it_runs_as_must_be_declared(packed: Any) -> None:
     )
 
 
-@pytest.mark.slow
 def test_an_image_that_fails_does_not_keep_others_from_being_built(supply: Any, locked: Any) -> None:
     locked.edit(YAML, "usr/share/man", "usr/share/mann")
     ended = locked.doit("run", "--continue")
@@ -764,7 +748,6 @@ def test_an_image_that_fails_does_not_keep_others_from_being_built(supply: Any, 
 # The cache
 
 
-@pytest.mark.slow
 def test_a_cache_that_is_no_folder_or_has_no_place_is_told(supply: Any, locked: Any) -> None:
     supply.cache.write_text("a file\n")
     for task in ("fetch-packages:db", "lock:db"):

@@ -12,6 +12,8 @@ import pytest
 
 from procession_tasks.graph.record import Ran, Run, keep, last
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 API = ("go-inputs:api", "go-compile:api", "inject-binary:api", "pack-aci:api", "pack-oci:api")
 SOURCE = "services/internal/apionly/api.go"
 NEVER = "it was never built here"

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 FAILED, USAGE, WRONG, INTERRUPTED = 1, 2, 3, 130
 SOURCE, LOG = "services/internal/apionly/api.go", "build/state/logs/go-compile:api.log"
 STAGES = ("go-inputs", "go-compile", "inject-binary", "pack-aci", "pack-oci")
@@ -194,7 +196,6 @@ def test_json_goes_to_the_file_that_is_asked_for(workspace: Any) -> None:
     assert [one["event"] for one in events(workspace.read("told.json"))][-1] == "summary"
 
 
-@pytest.mark.slow
 def test_json_of_an_interrupted_run_says_so(workspace: Any, start: Any, gated_go: Any, wait_until: Any) -> None:
     go = gated_go(workspace)
     run = start(workspace, "-r", "json")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 FAILED, USAGE = 1, 2
 CHAIN = ["go-inputs", "go-compile", "inject-binary", "pack"]
 

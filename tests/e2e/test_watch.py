@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 SOON_S = 1.2  # longer than it takes to notice something and to wait whether there is more
 
 
@@ -52,7 +54,6 @@ def ran(text: str) -> set[str]:
     return set(re.findall(r"^(\S+) +[0-9.]+ s$", text, re.MULTILINE))
 
 
-@pytest.mark.slow
 def test_an_edit_builds_what_it_concerns_within_seconds(workspace: Any, watch: Callable[..., Watching]) -> None:
     watching = watch()
     assert watching.rests()
@@ -74,7 +75,6 @@ def test_an_edit_builds_what_it_concerns_within_seconds(workspace: Any, watch: C
     assert workspace.build().out.startswith("nothing to do")
 
 
-@pytest.mark.slow
 def test_one_image_is_watched_and_no_other(workspace: Any, watch: Callable[..., Watching]) -> None:
     watching = watch("api")
     workspace.edit("services/internal/iamonly/iam.go", '"iamonly"', '"another"')
@@ -86,7 +86,6 @@ def test_one_image_is_watched_and_no_other(workspace: Any, watch: Callable[..., 
     assert "go-compile:api" in ran(watching.built())
 
 
-@pytest.mark.slow
 def test_a_file_that_is_new_in_a_package_is_built_and_so_is_one_that_is_gone(
     workspace: Any, watch: Callable[..., Watching]
 ) -> None:
@@ -103,7 +102,6 @@ def test_a_file_that_is_new_in_a_package_is_built_and_so_is_one_that_is_gone(
     assert "pack-oci:api" in ran(text)
 
 
-@pytest.mark.slow
 def test_what_editors_leave_for_a_moment_is_no_change_and_a_save_in_steps_is_one(
     workspace: Any, watch: Callable[..., Watching]
 ) -> None:
@@ -127,7 +125,6 @@ def test_what_editors_leave_for_a_moment_is_no_change_and_a_save_in_steps_is_one
     assert watching.rests()
 
 
-@pytest.mark.slow
 def test_a_swap_file_that_went_into_an_image_is_taken_out_when_it_goes(
     workspace: Any, watch: Callable[..., Watching]
 ) -> None:
@@ -144,7 +141,6 @@ def test_a_swap_file_that_went_into_an_image_is_taken_out_when_it_goes(
     assert ".motd.swp" not in workspace.read("build/rootfs/api/linux-amd64.files")
 
 
-@pytest.mark.slow
 def test_a_change_during_a_build_is_built_after_it(
     workspace: Any, watch: Callable[..., Watching], gated_go: Callable[[Any], Any], wait_until: Callable[..., Any]
 ) -> None:
@@ -166,7 +162,6 @@ def test_a_change_during_a_build_is_built_after_it(
     assert workspace.build("build:api").out.startswith("nothing to do")
 
 
-@pytest.mark.slow
 def test_what_breaks_a_build_does_not_end_it_and_what_mends_it_is_built(
     workspace: Any, watch: Callable[..., Watching]
 ) -> None:
@@ -188,7 +183,6 @@ def test_what_breaks_a_build_does_not_end_it_and_what_mends_it_is_built(
     assert watching.run.going
 
 
-@pytest.mark.slow
 def test_a_watch_may_begin_with_what_is_broken(workspace: Any, watch: Callable[..., Watching]) -> None:
     workspace.edit("services/cmd/api/main.go", "internal/shared", "internal/later")
     workspace.edit("services/cmd/api/main.go", "shared.Word", "later.Word")
@@ -202,7 +196,6 @@ def test_a_watch_may_begin_with_what_is_broken(workspace: Any, watch: Callable[.
     assert "pack-oci:api" in ran(text)
 
 
-@pytest.mark.slow
 def test_a_definition_that_is_new_is_built(workspace: Any, watch: Callable[..., Watching]) -> None:
     watching = watch()
     workspace.add_service("new")
@@ -212,7 +205,6 @@ def test_a_definition_that_is_new_is_built(workspace: Any, watch: Callable[..., 
     assert workspace.build().out.startswith("nothing to do")
 
 
-@pytest.mark.slow
 def test_a_build_that_is_killed_does_not_end_it(
     workspace: Any,
     watch: Callable[..., Watching],
@@ -251,7 +243,6 @@ def test_a_signal_ends_it_at_once(
     assert processes_in(workspace.root) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_during_a_build_leaves_no_process(
     workspace: Any,

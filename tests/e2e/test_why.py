@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 STAGES = ("go-inputs", "go-compile", "inject-binary", "pack-aci", "pack-oci")
 SOURCE, DEFINITION = "services/internal/apionly/api.go", "deploy/aci/api/image.yaml"
 PACKED = "pack-aci:api, pack-oci:api"

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each builds, some more than once
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHELLS = ("bash", "zsh", "fish")
 SLOWEST_MS = 100  # as people notice; asserted with room for a busy machine
