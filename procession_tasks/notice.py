@@ -22,6 +22,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def warn(text: str) -> None:
+    """Tell what is odd but no reason to stop, and no part of what a step made."""
+    sys.stderr.write(f"warning: {text}\n")
+    sys.stderr.flush()
+
+
 @contextlib.contextmanager
 def collecting() -> Iterator[list[str]]:
     """Collect what is said in this thread while the block runs."""

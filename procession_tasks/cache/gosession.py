@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from procession_tasks import files, interruption
-from procession_tasks.cache.disk import Disk
 from procession_tasks.cache.goobjects import Objects
+from procession_tasks.cache.opening import connect, open_disk
 from procession_tasks.cache.remote import Remote, RemoteError
 from procession_tasks.cache.settings import Chosen, Endpoint, chosen
 from procession_tasks.cache.signing import Signer, Verifier
@@ -21,7 +20,6 @@ from procession_tasks.cache.store import Store
 from procession_tasks.definition.cache import NO_CACHE
 from procession_tasks.definition.project import load_project
 from procession_tasks.errors import BuildError
-from procession_tasks.xdg import cache_folder
 
 _LEAVING_S = 0.2
 
@@ -33,7 +31,7 @@ class GoSession:
         self._writes = settings.write
         self._statistics = asked.statistics
         self._warnings: list[str] = []
-        self._disk = _disk(settings, asked.scratch, environment)
+        self._disk = open_disk(settings, environment, asked.scratch / "cache", lambda _: None)
         self._here = Store(self._disk, None, self._warn)
         self._everywhere = self._store(settings, environment)
         self.objects = Objects(
@@ -110,25 +108,6 @@ def _settings(root: Path, environment: Mapping[str, str]) -> Chosen:
         return chosen(NO_CACHE, root, {})
 
 
-def _disk(settings: Chosen, scratch: Path, environment: Mapping[str, str]) -> Disk:
-    """Open this machine's cache, or one for this command alone."""
-    for folder in _folders(settings, scratch, environment):
-        disk = Disk(folder)
-        try:
-            disk.open()
-        except OSError:
-            continue
-        break
-    return disk
-
-
-def _folders(settings: Chosen, scratch: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    if settings.disk:
-        with contextlib.suppress(BuildError):
-            yield cache_folder(environment)
-    yield scratch / "cache"
-
-
 class _Later:
     """A `Remote` that is made when it is first asked: a build that finds everything here needs none."""
 
@@ -149,12 +128,6 @@ class _Later:
     @functools.cached_property
     def _remote(self) -> Remote:
         try:
-            if self._endpoint.url.startswith("http"):
-                from procession_tasks.cache.http_cache import HttpCache  # the one protocol or the other
-
-                return HttpCache(self._endpoint, self._environment)
-            from procession_tasks.cache.grpc_cache import GrpcCache
-
-            return GrpcCache(self._endpoint)
+            return connect(self._endpoint, self._environment)
         except (BuildError, ImportError, OSError, ValueError) as error:
             raise RemoteError(getattr(error, "message", "cannot be reached with these settings"), lasts=True) from None

@@ -7,9 +7,8 @@ import dataclasses
 import hashlib
 import re
 import shutil
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +18,18 @@ from procession_tasks.cache import outputs
 from procession_tasks.cache.action import Keyed, keyed
 from procession_tasks.cache.collect import collect_garbage
 from procession_tasks.cache.contents import Contents
-from procession_tasks.cache.disk import Disk
 from procession_tasks.cache.merkle import File, Node
+from procession_tasks.cache.opening import connect, open_disk
 from procession_tasks.cache.reapi import digest_of
-from procession_tasks.cache.remote import Remote
-from procession_tasks.cache.settings import Chosen, Endpoint, chosen
+from procession_tasks.cache.settings import Chosen, chosen
 from procession_tasks.cache.signing import Signer, Verifier
 from procession_tasks.cache.store import Store
-from procession_tasks.errors import BuildError
 from procession_tasks.graph.actions import tool
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.session import STATE, Session, Taken
+from procession_tasks.notice import warn
 from procession_tasks.once import once
 from procession_tasks.step import Step
-from procession_tasks.xdg import cache_folder
 
 _SCRATCH = f"{STATE}/.cache.part"
 _MOST_SAID = 64 * 1024
@@ -57,8 +54,8 @@ class Caching:
         self.settings = settings
         self.session = session
         self.contents = Contents(session.root)
-        self.disk = _disk(session, settings)
-        remote = None if settings.remote is None else connect(settings.remote, session)
+        self.disk = open_disk(settings, session.environment, session.root / _SCRATCH, warn)
+        remote = None if settings.remote is None else connect(settings.remote, session.environment)
         if settings.remote and settings.remote.is_exposed:
             warn(f"cache {settings.remote.name}: the credential is sent where anybody on the way can read it")
         self.store = Store(
@@ -163,42 +160,3 @@ def caching(session: Session) -> Caching | None:
     caches = Caching(session, settings)
     session.caches = caches
     return caches
-
-
-def connect(endpoint: Endpoint, session: Session) -> Remote:
-    """Make the client for a cache's URL; nothing is asked of it yet."""
-    if endpoint.url.startswith("http"):
-        from procession_tasks.cache.http_cache import HttpCache  # the one protocol or the other
-
-        return HttpCache(endpoint, session.environment)
-    from procession_tasks.cache.grpc_cache import GrpcCache
-
-    return GrpcCache(endpoint)
-
-
-def warn(text: str) -> None:
-    """Tell what costs time and nothing else."""
-    sys.stderr.write(f"warning: {text}\n")
-    sys.stderr.flush()
-
-
-def _disk(session: Session, settings: Chosen) -> Disk:
-    """Open this machine's cache; where there is none to write to, contents are kept for this run alone."""
-    for folder in _folders(session, settings):
-        disk = Disk(folder)
-        try:
-            disk.open()
-        except OSError as error:
-            warn(f"cache {folder}: cannot be written: {error.strerror}; going on without it")
-        else:
-            return disk
-    return disk
-
-
-def _folders(session: Session, settings: Chosen) -> Iterator[Path]:
-    if settings.disk:
-        try:
-            yield cache_folder(session.environment)
-        except BuildError as error:
-            warn(f"cache: {error.message}; going on without it")
-    yield session.root / _SCRATCH

@@ -13,10 +13,10 @@ from procession_tasks.golang import toolchain
 from procession_tasks.golang.inputs import sources
 from procession_tasks.golang.program import Mode
 from procession_tasks.golang.said import said
-from procession_tasks.graph.caching import warn
 from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.planned import ProgramPlan
 from procession_tasks.graph.session import STATE, Session
+from procession_tasks.notice import warn
 from procession_tasks.once import once
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from procession_tasks import process
 from procession_tasks.golang.cacheprog import cacheprog, context, handed_on
 from procession_tasks.golang.command import run_go
 from procession_tasks.golang.program import Mode
-from procession_tasks.graph.caching import Caching, caching, warn
+from procession_tasks.graph.caching import Caching, caching
 from procession_tasks.graph.session import Session
+from procession_tasks.notice import warn
 
 _STATISTICS = "gocache.json"
 

@@ -19,8 +19,9 @@ from procession_tasks.definition.load import Image
 from procession_tasks.definition.model import Debian
 from procession_tasks.errors import BuildError, DefinitionError
 from procession_tasks.graph.definitions import definitions
-from procession_tasks.graph.packages import cellar, warn
+from procession_tasks.graph.packages import cellar
 from procession_tasks.graph.session import Session
+from procession_tasks.notice import warn
 from procession_tasks.platform import Platform
 from procession_tasks.xdg import cache_folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -139,9 +138,3 @@ class Cellar:
 def cellar(session: Session) -> Cellar:
     """Return the cellar of a session."""
     return Cellar(session)
-
-
-def warn(text: str) -> None:
-    """Tell what is odd but no reason to stop."""
-    sys.stderr.write(f"warning: {text}\n")
-    sys.stderr.flush()
