@@ -786,6 +786,7 @@ def clone(tmp_path: Path, new_workspace: Callable[..., Any]) -> Callable[..., An
         name = f"clone-{next(names)}"
         workspace = new_workspace(tmp_path / name, services)
         workspace.environment |= {"PROCESSION_CACHE": "on", "PROCESSION_CACHE_DIR": str(tmp_path / f"{name}.cache")}
+        workspace.environment["PROCESSION_CACHE_GO"] = "off"  # or each would compile the standard library
         workspace.environment |= {} if go else {"PROCESSION_GO": "/nowhere/go"}
         workspace.environment |= environment
         return workspace

@@ -286,12 +286,22 @@ def test_what_go_compiled_elsewhere_is_not_compiled_again(
     clone: Callable[..., Any], nginx: Callable[..., Any], tmp_path: Path
 ) -> None:
     server = nginx()
-    a = clone(PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on", GOCACHE=str(tmp_path / "a"))
+    a = clone(
+        PROCESSION_CACHE_URL=server.url,
+        PROCESSION_CACHE_WRITE="on",
+        PROCESSION_CACHE_GO="on",
+        GOCACHE=str(tmp_path / "a"),
+    )
     a.build()
     stored = len(server.blobs())
     assert stored > 50  # the packages of the standard library
 
-    b = clone(PROCESSION_CACHE_URL=server.url, PROCESSION_CACHE_WRITE="on", GOCACHE=str(tmp_path / "b"))
+    b = clone(
+        PROCESSION_CACHE_URL=server.url,
+        PROCESSION_CACHE_WRITE="on",
+        PROCESSION_CACHE_GO="on",
+        GOCACHE=str(tmp_path / "b"),
+    )
     plain = clone(PROCESSION_CACHE="off")
     for workspace in (b, plain):
         workspace.edit("services/internal/apionly/api.go", '"apionly"', '"edited"')
@@ -335,7 +345,7 @@ def test_a_helper_of_go_that_cannot_start_costs_time_alone(
     (tmp_path / "broken/sitecustomize.py").write_text(
         "import sys\nif any('gocacheprog' in word for word in sys.orig_argv): raise SystemExit('broken')\n"
     )
-    workspace = clone(services=("api",), PROCESSION_CACHE_URL=nginx().url)
+    workspace = clone(services=("api",), PROCESSION_CACHE_URL=nginx().url, PROCESSION_CACHE_GO="on")
     built = workspace.build(PYTHONPATH=str(tmp_path / "broken"))
     assert "go-compile:api" in built.ran
 
@@ -345,7 +355,7 @@ def test_a_build_killed_in_the_middle_of_an_upload_leaves_what_is_whole(
 ) -> None:
     server = nginx()
     way = faulty(server.url)
-    a = clone(PROCESSION_CACHE_URL=way.url, PROCESSION_CACHE_WRITE="on", PROCESSION_CACHE_GO="off")
+    a = clone(PROCESSION_CACHE_URL=way.url, PROCESSION_CACHE_WRITE="on")
     process = subprocess.Popen([sys.executable, "-m", "doit"], cwd=a.root, env=a.environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not server.blobs() and time.monotonic() < deadline:
