@@ -17,7 +17,16 @@ from procession_tasks.graph import selection
 from procession_tasks.graph.located import FAILED, USAGE, Located
 
 _FORMATS = {"mermaid": "for Markdown and editors", "dot": "for Graphviz", "svg": "a picture"}
+_STDOUT = "/proc/self/fd/1"
 _SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
+
+
+def _redirected() -> str:
+    """Name the file that the shell has led stdout to, if it is one: people type `doit graph > graph.svg`."""
+    try:
+        return os.readlink(_STDOUT) if os.path.isfile(_STDOUT) else ""
+    except OSError:
+        return ""
 
 
 class Graph(Located):
@@ -34,7 +43,7 @@ class Graph(Located):
             "type": str,
             "choices": list(_FORMATS.items()),
             "default": "",
-            "help": "what to draw it as (default: mermaid, or what the file's name ends with)",
+            "help": "what to draw it as (default: mermaid, or what the file's name ends with, also after >)",
         },
         {
             "name": "output",
@@ -48,7 +57,8 @@ class Graph(Located):
 
     def execute(self, params: Any, args: list[str]) -> int:
         self._file = os.path.abspath(params["output"]) if params["output"] else ""  # before doit changes folders
-        self._form = params["format"] or _SUFFIXES.get(os.path.splitext(self._file)[1], "" if self._file else "mermaid")
+        named = self._file or _redirected()
+        self._form = params["format"] or _SUFFIXES.get(os.path.splitext(named)[1], "" if self._file else "mermaid")
         if not self._form:
             sys.stderr.write(f"doit: --output must end with {', '.join(_SUFFIXES)}, got {params['output']!r}\n")
             sys.stderr.write("  hint: or say --format mermaid, dot or svg\n")

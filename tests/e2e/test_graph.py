@@ -103,3 +103,11 @@ def test_a_reader_that_ends_early_is_no_failure_to_shout_about(workspace: Any) -
     command = f"{sys.executable} -m doit graph | head -c 1"
     done = subprocess.run(["sh", "-c", command], cwd=workspace.root, env=workspace.environment, capture_output=True)
     assert done.stderr == b""
+
+
+def test_a_file_that_stdout_is_led_to_decides_as_well(workspace: Any) -> None:
+    """As people type it: `doit graph > graph.svg`."""
+    for name, start in (("graph.svg", "<svg"), ("graph.dot", "digraph"), ("graph.txt", "flowchart")):
+        command = f"{sys.executable} -m doit graph > {name}"
+        subprocess.run(command, shell=True, cwd=workspace.root, env=workspace.environment, check=True)
+        assert start in workspace.read(name)[:400]
