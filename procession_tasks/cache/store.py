@@ -27,7 +27,7 @@ Warn = Callable[[str], None]
 
 _MOST_WORTH_S = 60.0  # what an entry says of its time is not believed beyond this
 _EXTRA_S = 5.0
-_LEAST_WAIT_S = 8.0
+_LEAST_WAIT_S = 5.0
 
 
 class _Tier(Protocol):
@@ -83,6 +83,7 @@ class Store:
         self._verifier = verifier
         self._lock = threading.Lock()
         self._is_writable = True
+        self._heard: list[str] = []
         self._there: set[Digest] = set()  # contents that the server has
         self._begun = time.monotonic()
         self._name = remote.name if remote else ""
@@ -100,9 +101,13 @@ class Store:
         """Whether there is a server, which was asked something and did not fail."""
         return self._remote is not None and bool(self._reading.answers) and not self._reading.failures
 
-    def add(self, written: int, fetched: int, sent: int) -> None:
-        """Count bytes that a helper of this run moved: into this machine's cache, from the server, to it."""
+    def add(self, written: int, fetched: int, sent: int, warnings: Iterable[str]) -> None:
+        """Count bytes that a helper of this run moved: into this machine's cache, from the server, to it.
+
+        What it warns of is told in the end, unless this run found something of the kind itself.
+        """
         with self._lock:
+            self._heard += warnings
             self._disk.written += written
             self.account.fetched += fetched
             self.account.sent += sent
@@ -170,6 +175,8 @@ class Store:
         if self._reading.is_open and self._writing.is_open:  # else what is wrong was told
             self._reading.tell()
             self._writing.tell()
+            if not self._reading.failures + self._writing.failures:
+                list(map(self._warn, self._heard))
         for why, times in sorted(self.account.refused.items()):
             self._warn(f"cache: {times} of the results there could not be used: {why}")
         if self._remote:

@@ -13,7 +13,6 @@ from procession_tasks.golang.command import run_go
 from procession_tasks.golang.program import Mode
 from procession_tasks.graph.caching import Caching, caching
 from procession_tasks.graph.session import Session
-from procession_tasks.notice import warn
 
 _STATISTICS = "gocache.json"
 
@@ -49,8 +48,7 @@ def _account(file: Path, caches: Caching) -> None:
     """Add what the helper did to what the run did."""
     try:
         said = json.loads(file.read_bytes())
-        caches.store.add(said["bytes"]["written"], said["bytes"]["fetched"], said["bytes"]["sent"])
-        for line in said["warnings"] if caches.store.is_answering else ():
-            warn(line)
+        written, fetched, sent = (int(said["bytes"][name]) for name in ("written", "fetched", "sent"))
+        caches.store.add(written, fetched, sent, map(str, said["warnings"]))
     except (OSError, ValueError, KeyError, TypeError):
         return  # it ended before it could say

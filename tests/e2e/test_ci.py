@@ -468,7 +468,7 @@ def gitlab_job(name: str, job: str) -> tuple[list[str], dict[str, str]]:
 @pytest.fixture
 def checkout(tmp_path: Path, project: Path) -> Callable[[str], Path]:
     """Make fresh checkouts of this project with the image api alone, and a .venv that borrows the tests' packages."""
-    for image in project.glob("deploy/aci/*"):
+    for image in project.glob("deploy/aci/*/"):
         if image.name != "api":
             shutil.rmtree(image)
     (project / ".venv/bin").mkdir(parents=True)

@@ -386,7 +386,7 @@ def test_info_tells_why_packages_would_be_fetched_or_staged(packed: Any, supply:
     supply.archive.publish(date=LATER)
     packed.build("lock:db")
     packed.edit(YAML, "[usr/share/man]", "[usr/share/man, etc/issue]")
-    for task, why in (("fetch-packages:db", f"    - {DB}\n"), ("inject-packages:db", " * its declaration changed")):
+    for task, why in (("fetch-packages:db", f"    - {DB}\n"), ("inject-packages:db", " * --prune etc/issue was added")):
         ended = packed.doit("info", task)
         assert ended.status == 1
         assert "\nstatus     : run\n * " in ended.out
