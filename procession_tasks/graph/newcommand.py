@@ -171,14 +171,15 @@ def _place(folder: Path, draft: Draft, project: Project) -> None:
         made = Path(temporary, folder.name)
         _write(made, contents(draft))
         _check(made, project)
-        if not (schema := folder.parent / IMAGE_SCHEMA).exists():
-            files.write(schema, schema_text(image_schema()).encode())
         try:
             made.rename(folder)
         except OSError as error:
             raise BuildError(
                 f"{project.definitions}/{folder.name}: {error.strerror}", hint="is it there now?"
             ) from None
+    if not (schema := folder.parent / IMAGE_SCHEMA).exists():
+        with contextlib.suppress(FileExistsError, FileNotFoundError):  # another one writes it at this moment
+            files.write(schema, schema_text(image_schema()).encode())
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -211,7 +211,7 @@ def test_of_two_at_once_one_makes_it_and_the_other_is_told(web: Any) -> None:
         ended = list(both.map(lambda _: web.doit("new", "web", "--go", "./cmd/web"), range(2)))
     first, second = sorted(one.status for one in ended)
     assert (first, second > 0) == (0, True)
-    assert listed(web) == ["api", "iam", "image.schema.json", "web"]
+    assert {"api", "iam", "web"} <= set(listed(web)) <= {"api", "iam", "web", "image.schema.json"}
     assert "Traceback" not in ended[0].err + ended[1].err
 
 
