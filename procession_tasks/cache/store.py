@@ -175,8 +175,8 @@ class Store:
         if self._reading.is_open and self._writing.is_open:  # else what is wrong was told
             self._reading.tell()
             self._writing.tell()
-            if not self._reading.failures + self._writing.failures:
-                list(map(self._warn, self._heard))
+            for text in () if self._reading.failures or self._writing.failures else self._heard:
+                self._warn(text)
         for why, times in sorted(self.account.refused.items()):
             self._warn(f"cache: {times} of the results there could not be used: {why}")
         if self._remote:
