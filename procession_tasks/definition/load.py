@@ -11,8 +11,9 @@ from pathlib import Path
 
 from procession_tasks.definition.manifest import ImageManifest, parse_manifest
 from procession_tasks.definition.model import IMAGE_FILE, STANDARD_ACCOUNTS, GoBinary, ImageFile, Project
+from procession_tasks.definition.node import Node
 from procession_tasks.definition.shape import InvalidError, Report, did_you_mean
-from procession_tasks.definition.yamlfile import Node, parse_yaml
+from procession_tasks.definition.yamlfile import parse_yaml
 from procession_tasks.errors import BuildError, DefinitionError, Problem
 
 _LIMIT = 1024 * 1024

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from procession_tasks.definition.model import PROJECT, Project
+from procession_tasks.definition.node import Node
 from procession_tasks.definition.shape import InvalidError, Report
-from procession_tasks.definition.yamlfile import Node
 from procession_tasks.errors import DefinitionError, Problem
 
 _FILE = "pyproject.toml"

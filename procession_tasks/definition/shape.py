@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from procession_tasks.definition.yamlfile import Node
+from procession_tasks.definition.node import Node
 from procession_tasks.errors import Problem
 
 Json = dict[str, Any]

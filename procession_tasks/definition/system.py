@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from procession_tasks.definition.manifest import ImageManifest, Port
+from procession_tasks.definition.node import Node
 from procession_tasks.definition.shape import (
     Finding,
     Integer,
@@ -21,7 +22,7 @@ from procession_tasks.definition.shape import (
     did_you_mean,
     key,
 )
-from procession_tasks.definition.yamlfile import Node, parse_yaml
+from procession_tasks.definition.yamlfile import parse_yaml
 from procession_tasks.errors import BuildError, DefinitionError, Problem
 
 SYSTEM_FILE = "deploy/system.yaml"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
+from procession_tasks.definition.node import Kind, Node
 from procession_tasks.errors import DefinitionError, Problem
-
-Kind = Literal["mapping", "list", "text", "integer", "number", "boolean", "null"]
 
 _SCALARS: dict[str, Kind] = {
     "tag:yaml.org,2002:str": "text",
@@ -19,33 +17,6 @@ _SCALARS: dict[str, Kind] = {
     "tag:yaml.org,2002:null": "null",
 }
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value of the file, where it stands, and the text it was written as.
-
-    `value` is a tuple of (key node, value node) pairs for a mapping, a tuple of nodes for a
-    list, a bool for a boolean, and the text as written otherwise.
-    """
-
-    kind: Kind
-    value: Any
-    line: int
-
-    def __str__(self) -> str:
-        match self.kind:
-            case "mapping":
-                return "a mapping"
-            case "list":
-                return "a list"
-            case "null":
-                return "nothing"
-            case "boolean":
-                return str(self.value).lower()
-            case "text":
-                return f"{self.value!r}"
-        return str(self.value)
 
 
 def parse_yaml(text: bytes, file: str) -> Node:

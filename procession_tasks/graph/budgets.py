@@ -6,7 +6,8 @@ import contextlib
 from pathlib import Path
 
 from procession_tasks import files
-from procession_tasks.definition.yamlfile import Node, parse_yaml
+from procession_tasks.definition.node import Node
+from procession_tasks.definition.yamlfile import parse_yaml
 from procession_tasks.errors import BuildError
 from procession_tasks.graph.session import Session
 from procession_tasks.image.budget import Held, dump, excess, held, parse

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from procession_tasks.definition.yamlfile import Node, parse_yaml
+from procession_tasks.definition.node import Node
+from procession_tasks.definition.yamlfile import parse_yaml
 from procession_tasks.errors import DefinitionError
 
 FILE = "image.yaml"

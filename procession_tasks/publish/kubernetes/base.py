@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from procession_tasks.definition.findings import is_one_slip
-from procession_tasks.definition.yamlfile import Node, parse_yaml
+from procession_tasks.definition.node import Node
+from procession_tasks.definition.yamlfile import parse_yaml
 from procession_tasks.errors import DefinitionError, Problem
 
 KUSTOMIZATION = "kustomization.yaml"
