@@ -24,11 +24,11 @@ from procession_tasks.interruption import InterruptedWorkError
 SMALL = 4096  # bytes of a content that is in the manifest itself
 _MOST = 20_000
 _OLDEST = 8  # manifests that list an object which nobody used again
-_ENOUGH = 0.02  # of what was used: if no more than this is new, a manifest stays
+ENOUGH = 0.02  # of what was used: if no more than this is new, a manifest stays
 _PATH = re.compile(r"([0-9])/([0-9a-f]{64})")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_THREADS = 4
-_BATCH, _BATCH_SIZE = 16, 1024 * 1024
+_THREADS = 2
+_BATCH, _BATCH_SIZE = 128, 16 * 1024 * 1024
 _LOAD_S = 2.0  # after which whoever needs an object asks for it without the manifest
 
 
@@ -42,8 +42,8 @@ class Listed:
 
 
 def encode(objects: Mapping[bytes, Listed]) -> bytes:
-    """Write objects by action, sorted, as a message that the API has for files by name."""
-    listed = sorted((f"{one.age}/{action.hex()}", one) for action, one in objects.items())
+    """Write objects by action, in the order given, as a message that the API has for files by name."""
+    listed = ((f"{one.age}/{action.hex()}", one) for action, one in objects.items())
     named = (OutputFile(path=path, digest=one.digest, contents=one.content) for path, one in listed)
     return wire.encode(ActionResult(output_files=tuple(named)))
 
@@ -53,24 +53,29 @@ def decode(text: bytes) -> dict[bytes, Listed]:
     return dict(_decode(wire.decode(ActionResult, text)))
 
 
-def renewed(known: Mapping[bytes, Listed], used: Mapping[bytes, Digest]) -> dict[bytes, Listed] | None:
-    """List what a build used beside what others did a while ago; None if that is what is known already."""
+def renewed(
+    known: Mapping[bytes, Listed], used: Mapping[bytes, Digest], enough: float = ENOUGH
+) -> dict[bytes, Listed] | None:
+    """List what a build used, as it came to use it, before what others did a while ago.
+
+    None if no more than a part of it is new.
+    """
     new = [action for action, digest in used.items() if action not in known or known[action].digest != digest]
-    if len(new) <= _ENOUGH * len(used):
+    if len(new) <= enough * len(used):
         return None
     objects = {action: Listed(digest) for action, digest in used.items()}
     for action, one in known.items():
         if action not in used and one.age < _OLDEST:
             objects[action] = Listed(one.digest, age=one.age + 1)
-    kept = sorted(objects, key=lambda action: (objects[action].age, action))[:_MOST]
+    kept = sorted(objects, key=lambda action: objects[action].age)[:_MOST]
     return {action: objects[action] for action in kept}
 
 
 class Ahead:
     """Fetches what a manifest lists and this machine does not have; may be used by several threads.
 
-    It begins when the first object is asked for: a build that finds everything here asks no server.
-    What it has digested it adds to `sound`.
+    It begins when the first object is asked for that is not here: a build that finds everything here
+    asks no server.  What it has digested it adds to `sound`.
     """
 
     def __init__(self, store: Store, disk: Disk, manifest: Keyed, sound: set[Digest]) -> None:
@@ -81,26 +86,30 @@ class Ahead:
         self._manifest = manifest
         self._sound = sound
         self._lock = threading.Lock()
-        self._left: dict[bytes, Digest] = {}
-        self._coming: dict[bytes, threading.Event] = {}
+        self._left: dict[Digest, bytes] = {}  # contents, of those that the manifest has them of
+        self._coming: dict[Digest, threading.Event] = {}
         self._tried = threading.Event()
         self._threads: list[threading.Thread] = []
+
+    def arrived(self, action: bytes) -> Digest | None:
+        """Return what the manifest lists for an action if it has come already."""
+        listed = self.listed.get(action)
+        return listed.digest if listed and listed.digest in self._sound else None
 
     def find(self, action: bytes) -> Digest | None:
         """Return what the manifest lists for an action once it is on this machine, None if it does not get there."""
         self._begin()
         self._tried.wait(_LOAD_S)
-        with self._lock:
-            listed = self.listed.get(action)
-            coming = self._coming.get(action)
-            self._left.pop(action, None)
+        listed = self.listed.get(action)
         if listed is None:
             return None
-        if listed.content and not self._disk.has(listed.digest):
-            with contextlib.suppress(OSError, WrongBytesError):
-                self._disk.accept(listed.digest, [listed.content])
+        with self._lock:
+            self._left.pop(listed.digest, None)
+            coming = self._coming.get(listed.digest)
         if coming:
             coming.wait()
+        if not self._disk.has(listed.digest):
+            self._accept(listed.digest, listed.content)
         return listed.digest if self._store.bring([listed.digest]) else None
 
     def lists(self, action: bytes, digest: Digest) -> bool:
@@ -142,9 +151,7 @@ class Ahead:
             for text in self._store.texts(self._manifest):  # the server's comes last
                 with contextlib.suppress(ValueError):
                     listed = decode(text)
-        missing = {
-            action: one.digest for action, one in listed.items() if not one.content and not self._disk.has(one.digest)
-        }
+        missing = {one.digest: one.content for one in listed.values() if not self._disk.has(one.digest)}
         with self._lock:
             self.listed, self._left = listed, missing
             self.is_loaded = True
@@ -152,28 +159,43 @@ class Ahead:
     def _work(self) -> None:
         with contextlib.suppress(InterruptedWorkError):
             while batch := self._next():
-                digests, came = batch
                 try:
-                    if self._store.bring(digests):
-                        self._sound.update(digests)
-                    else:
-                        for digest in digests:  # one that is gone holds up no other
-                            self._store.bring([digest])
+                    self._bring(batch)
                 finally:
-                    came.set()
+                    for digest in batch:
+                        self._coming[digest].set()
 
-    def _next(self) -> tuple[list[Digest], threading.Event] | None:
-        digests: list[Digest] = []
-        came = threading.Event()
+    def _bring(self, batch: Mapping[Digest, bytes]) -> None:
+        for digest, content in batch.items():
+            self._accept(digest, content)
+        for most in (len(batch), 1):  # one that is gone holds up no other
+            waiting = [digest for digest in batch if digest not in self._sound]
+            for start in range(0, len(waiting), most):
+                self._store.bring(waiting[start : start + most], came=self._came)
+
+    def _accept(self, digest: Digest, content: bytes) -> None:
+        """Keep a content that the manifest itself has."""
+        if content:
+            with contextlib.suppress(OSError, WrongBytesError):
+                self._disk.accept(digest, [content])
+                self._came(digest)
+
+    def _came(self, digest: Digest) -> None:
+        self._sound.add(digest)
+        if coming := self._coming.get(digest):
+            coming.set()
+
+    def _next(self) -> dict[Digest, bytes]:
+        """Take as much as is brought at once."""
+        batch: dict[Digest, bytes] = {}
         size = 0
         with self._lock:
-            while self._left and len(digests) < _BATCH and size < _BATCH_SIZE:
-                action = next(iter(self._left))
-                digest = self._left.pop(action)
-                self._coming[action] = came
-                digests.append(digest)
+            while self._left and len(batch) < _BATCH and size < _BATCH_SIZE:
+                digest = next(iter(self._left))
+                batch[digest] = self._left.pop(digest)
+                self._coming[digest] = threading.Event()
                 size += digest.size_bytes
-        return (digests, came) if digests else None
+        return batch
 
 
 def _decode(found: ActionResult) -> Iterator[tuple[bytes, Listed]]:

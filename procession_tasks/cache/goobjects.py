@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +54,19 @@ class Objects:
     """Go's objects; may be used by several threads.
 
     `here` is the cache on this machine alone, `everywhere` the same with a server.  `scratch` is a
-    folder of this command alone.  `context` tells builds apart that use other objects.
+    folder of this command alone.  `context` tells builds apart that use other objects, `signers` who
+    has to vouch for what comes from the server.
     """
 
     def __init__(
-        self, disk: Disk, here: Store, everywhere: Store | None, salt: str, context: str, scratch: Path
+        self,
+        disk: Disk,
+        here: Store,
+        everywhere: Store | None,
+        salt: str,
+        context: str,
+        signers: Iterable[str],
+        scratch: Path,
     ) -> None:
         self.counts = Counts()
         self._disk = disk
@@ -72,12 +81,18 @@ class Objects:
         self._used: dict[bytes, Digest] = {}
         self._manifest = keyed(context.encode(), salt, "gocacheprog-manifest-v1")
         self._ahead = Ahead(everywhere, disk, self._manifest, self._sound) if everywhere else None
+        # What came by the manifest has no entry of its own: one file instead of hundreds lists it here.
+        self._index_of = keyed("\n".join([context, *sorted(signers)]).encode(), salt, "gocacheprog-index-v1")
+        self._index = self._kept_index() if everywhere else {}
+        self._is_indexed = True
 
     def near(self, action: bytes) -> Object | None:
         """Find an object on this machine."""
         if aside := self._aside.get(action):
             return aside
-        found = self._take(self._here, keyed(action, self._salt))
+        if arrived := self._arrived(action):
+            return arrived
+        found = self._indexed(action) or self._take(self._here, keyed(action, self._salt))
         if found:
             self._note(action, found)
             self.counts.disk += 1
@@ -89,8 +104,9 @@ class Objects:
             with self._lock:
                 self.counts.misses += 1
             return None
-        asked = keyed(action, self._salt)
-        found = (self._listed(action, asked) or self._take(self._everywhere, asked)) if self._everywhere else None
+        found = None
+        if self._everywhere:
+            found = self._listed(action) or self._take(self._everywhere, keyed(action, self._salt))
         if found:
             self._note(action, found)
         with self._lock:
@@ -106,7 +122,7 @@ class Objects:
         with contextlib.suppress(WrongBytesError, OSError):  # a damaged one is gone now
             if self._disk.has(digest):
                 self._verify(digest)
-        if not self._is_kept(asked, digest):
+        if not self._is_kept(action, asked, digest):
             is_shared = self._is_shared(action, digest)
             store = self._here if is_shared or self._everywhere is None else self._everywhere
             store.keep(asked, _result(digest), {digest: Blob(digest, content)}, 0.0)
@@ -129,11 +145,11 @@ class Objects:
                 self._disk.put_result(never.key, entry.bound(ActionResult(exit_code=1), never.key))
         if self._ahead is None or self._everywhere is None:
             return
-        objects = gomanifest.renewed(self._ahead.listed, self._used) if share and self._ahead.is_loaded else None
-        if objects:
-            text = gomanifest.encode({action: self._with_content(one) for action, one in objects.items()})
-            digest = digest_of(text)
-            self._everywhere.keep(self._manifest, _result(digest), {digest: Blob(digest, text)}, 0.0)
+        if share and self._ahead.is_loaded and (objects := gomanifest.renewed(self._ahead.listed, self._used)):
+            whole = {action: self._with_content(one) for action, one in objects.items()}
+            self._keep_list(self._everywhere, self._manifest, whole)
+        if not self._is_indexed and (objects := gomanifest.renewed(self._index, self._used, enough=0.0)):
+            self._keep_list(self._here, self._index_of, objects)
 
     def stop(self) -> None:
         """Fetch nothing more ahead."""
@@ -156,17 +172,52 @@ class Objects:
         found = store.take(asked, use)
         return Object(used[-1], self._disk.path(used[-1])) if found else None
 
-    def _listed(self, action: bytes, asked: Keyed) -> Object | None:
-        """Find an object by the manifest, and keep it as if its own entry had been asked for."""
-        digest = self._ahead.find(action) if self._ahead else None
+    def _arrived(self, action: bytes) -> Object | None:
+        """Find an object that came ahead of being asked for."""
+        digest = self._ahead.arrived(action) if self._ahead else None
         if digest is None:
             return None
-        try:
-            self._verify(digest)
-            self._disk.put_result(asked.key, entry.bound(_result(digest), asked.key))
-        except (WrongBytesError, OSError):
-            return None
-        return Object(digest, self._disk.path(digest))
+        found = self._by_manifest(action, digest)
+        with self._lock:
+            self.counts.remote += 1
+        return found
+
+    def _listed(self, action: bytes) -> Object | None:
+        """Find an object by the manifest of the server."""
+        digest = self._ahead.find(action) if self._ahead else None
+        with contextlib.suppress(WrongBytesError, OSError):
+            if digest:
+                self._verify(digest)
+                return self._by_manifest(action, digest)
+        return None
+
+    def _by_manifest(self, action: bytes, digest: Digest) -> Object:
+        """Note an object that has no entry of its own on this machine."""
+        found = Object(digest, self._disk.path(digest))
+        self._note(action, found)
+        self._is_indexed = False
+        return found
+
+    def _indexed(self, action: bytes) -> Object | None:
+        """Find an object that a manifest brought to this machine."""
+        listed = self._index.get(action)
+        with contextlib.suppress(WrongBytesError, OSError):
+            if listed and self._disk.has(listed.digest):
+                self._verify(listed.digest)
+                return Object(listed.digest, self._disk.path(listed.digest))
+        return None
+
+    def _kept_index(self) -> dict[bytes, Listed]:
+        for text in self._here.texts(self._index_of):
+            with contextlib.suppress(ValueError):
+                return gomanifest.decode(text)
+        return {}
+
+    @staticmethod
+    def _keep_list(store: Store, asked: Keyed, objects: Mapping[bytes, Listed]) -> None:
+        text = gomanifest.encode(objects)
+        digest = digest_of(text)
+        store.keep(asked, _result(digest), {digest: Blob(digest, text)}, 0.0)
 
     def _verify(self, digest: Digest) -> None:
         """Digest a content that this process has not yet; raises WrongBytesError, and OSError for the empty one."""
@@ -177,8 +228,11 @@ class Objects:
                 pass
             self._sound.add(digest)
 
-    def _is_kept(self, asked: Keyed, digest: Digest) -> bool:
-        kept = self._disk.result(asked.key) if self._disk.has(digest) else None
+    def _is_kept(self, action: bytes, asked: Keyed, digest: Digest) -> bool:
+        listed = self._index.get(action)
+        if not self._disk.has(digest) or (listed and listed.digest == digest):
+            return self._disk.has(digest)
+        kept = self._disk.result(asked.key)
         return (
             kept is not None and entry.is_bound(kept, asked.key) and kept.output_files == _result(digest).output_files
         )

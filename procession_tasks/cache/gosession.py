@@ -32,10 +32,17 @@ class GoSession:
         self._statistics = asked.statistics
         self._warnings: list[str] = []
         self._disk = open_disk(settings, environment, asked.scratch / "cache", lambda _: None)
-        self._here = Store(self._disk, None, self._warn)
-        self._everywhere = self._store(settings, environment)
+        verifier = Verifier(settings.signers) if settings.signers else None
+        self._here = Store(self._disk, None, self._warn, verifier=verifier)
+        self._everywhere = self._store(settings, environment, verifier)
         self.objects = Objects(
-            self._disk, self._here, self._everywhere, settings.salt, asked.context, asked.scratch / "aside"
+            self._disk,
+            self._here,
+            self._everywhere,
+            settings.salt,
+            asked.context,
+            settings.signers,
+            asked.scratch / "aside",
         )
 
     def close(self, *, is_whole: bool, seconds: float) -> None:
@@ -52,15 +59,10 @@ class GoSession:
             self.objects.join(_LEAVING_S)
             self._say(seconds)
 
-    def _store(self, settings: Chosen, environment: Mapping[str, str]) -> Store | None:
+    def _store(self, settings: Chosen, environment: Mapping[str, str], verifier: Verifier | None) -> Store | None:
         if settings.remote is None:
             return None
-        try:
-            signer = Signer(settings.signing_key) if settings.signing_key and settings.write else None
-            verifier = Verifier(settings.signers) if settings.signers else None
-        except BuildError as error:
-            self._warn(f"cache {settings.remote.name}: {error.message}; compiling without it")
-            return None
+        signer = Signer(settings.signing_key) if settings.signing_key and settings.write else None
         remote = cast(Remote, _Later(settings.remote, environment))
         return Store(self._disk, remote, self._warn, writes=settings.write, signer=signer, verifier=verifier)
 

@@ -157,13 +157,18 @@ class Store:
             sent = [Blob(digest, self._disk.path(digest)) for digest in blobs if digest != EMPTY]
             self._uploads.put(lambda: self._upload(keyed.key, entry_of, sent))
 
-    def bring(self, digests: Collection[Digest], worth_s: float = _MOST_WORTH_S) -> bool:
-        """Have contents on this machine, unless that takes longer than it is worth; tell whether they all are."""
+    def bring(
+        self, digests: Collection[Digest], worth_s: float = _MOST_WORTH_S, came: Callable[[Digest], None] | None = None
+    ) -> bool:
+        """Have contents on this machine, unless that takes longer than it is worth; tell whether they all are.
+
+        `came` is told of each that is fetched as soon as it is there, by any thread.
+        """
         missing = [digest for digest in sorted(digests) if not self._disk.has(digest)]
         remote = self._remote
         if not missing or remote is None:
             return not missing
-        return self._reading.ask(lambda: self._fetch(remote, missing, worth_s), otherwise=False)
+        return self._reading.ask(lambda: self._fetch(remote, missing, worth_s, came), otherwise=False)
 
     def close(self, *, wait: bool = True) -> None:
         """End: send what is left to send, unless there is no time for it."""
@@ -223,14 +228,19 @@ class Store:
             return False
         return self.bring(outputs.indirect(folders), worth_s)
 
-    def _fetch(self, remote: Remote, digests: Collection[Digest], worth_s: float) -> bool:
+    def _fetch(
+        self, remote: Remote, digests: Collection[Digest], worth_s: float, came: Callable[[Digest], None] | None
+    ) -> bool:
         started = time.monotonic()
         end = started + worth_s
+
+        def accept(digest: Digest, chunks: Iterable[bytes]) -> None:
+            self._disk.accept(digest, _until(end, chunks))
+            if came:
+                came(digest)
+
         try:
-            remote.fetch(
-                [digest for digest in digests if not self._disk.has(digest)],
-                lambda digest, chunks: self._disk.accept(digest, _until(end, chunks)),
-            )
+            remote.fetch([digest for digest in digests if not self._disk.has(digest)], accept)
         except GoneError:
             return False  # evicted: the action is run, and all of it is stored again
         except OSError as error:
