@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import caches, packages, packing, report, scenarios, tools
+from benchmarks import caches, machines, packages, packing, report, scenarios, tools
 from benchmarks.measure import Launcher
 from benchmarks.rivals import DOES
 from benchmarks.scenarios import Plan, Results
@@ -72,6 +72,7 @@ def _caches(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> No
     found = tools.find(work)
     _print([f"Measured with: {tools.facts(found)}."])
     count = arguments.rounds or (3 if arguments.quick else 7)
+    _print(report.machines(machines.measure(found, launcher, work / "machines", count)))
     for size in arguments.sizes or ([10] if arguments.quick else [10, 100]):
         _print(report.size(caches.measure(found, launcher, work / f"caches-{size}", size, count)))
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import competitors, tools
+from benchmarks.absent import absent
 from benchmarks.generate import LDFLAGS, Workspace, generate
 from benchmarks.measure import Case, Command, Launcher, rounds
 from benchmarks.scenarios import Results
@@ -131,15 +132,16 @@ class Suite:
         empty = {"GOCACHE": str(cold)}
         commands = [
             single,
+            self._ours(NOT_KEPT, {"PROCESSION_CACHE": "off"}, words),
             dataclasses.replace(
                 single,
                 name="GNU make, Go's cache cold",
                 environment={**single.environment, **empty},
-                before=partial(_remove, cold),
+                before=partial(absent, cold),
             ),
             dataclasses.replace(
                 self._ours(HELPED, self._server | empty | {"PROCESSION_CACHE_DIR": str(mine)}, words),
-                before=partial(_remove, cold, mine),
+                before=partial(absent, cold, mine),
             ),
         ]
         self._launcher.run(commands[-1])  # so that the server has Go's packages
@@ -150,12 +152,12 @@ class Suite:
         environment = {**self._found.environment, **more}
         return Command(name, (str(self._found.doit), *words), self._workspace.root, environment)
 
-    def _fresh(self, name: str, more: Mapping[str, str], *absent: Path) -> Command:
-        before = partial(_remove, self._workspace.root / "build", *absent)
+    def _fresh(self, name: str, more: Mapping[str, str], *folders: Path) -> Command:
+        before = partial(absent, self._workspace.root / "build", *folders)
         return dataclasses.replace(self._ours(name, more), before=before)
 
     def _removing(self, command: Command, *folders: str) -> Command:
-        before = partial(_empty, *(self._workspace.root / folder for folder in folders))
+        before = partial(_emptied, *(self._workspace.root / folder for folder in folders))
         return dataclasses.replace(command, before=before)
 
     def _go(self) -> Command:
@@ -166,21 +168,11 @@ class Suite:
             (*argv, "./cmd/..."),
             self._workspace.module,
             self._found.environment,
-            before=partial(_remove_and_make, output),
+            before=partial(_emptied, output),
         )
 
 
-def _remove(*folders: Path) -> None:
+def _emptied(*folders: Path) -> None:
+    absent(*folders)
     for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _empty(*folders: Path) -> None:
-    for folder in folders:
-        for path in folder.glob("*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _remove_and_make(folder: Path) -> None:
-    _remove(folder)
-    folder.mkdir()
+        folder.mkdir()

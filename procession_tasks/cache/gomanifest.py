@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from procession_tasks.cache import wire
@@ -21,7 +21,8 @@ from procession_tasks.cache.remote import WrongBytesError
 from procession_tasks.cache.store import Store
 from procession_tasks.interruption import InterruptedWorkError
 
-SMALL = 4096  # bytes of a content that is in the manifest itself
+SMALL = 32 * 1024  # bytes of a content that is in the manifest itself, as long as all of them are not many
+CARRIED = 8 * 1024 * 1024
 _MOST = 20_000
 _OLDEST = 8  # manifests that list an object which nobody used again
 ENOUGH = 0.02  # of what was used: if no more than this is new, a manifest stays
@@ -75,7 +76,8 @@ class Ahead:
     """Fetches what a manifest lists and this machine does not have; may be used by several threads.
 
     It begins when the first object is asked for that is not here: a build that finds everything here
-    asks no server.  What it has digested it adds to `sound`.
+    asks no server.  What the last build used is fetched at once, what one before used when the first
+    object of that one is asked for.  What it has digested it adds to `sound`.
     """
 
     def __init__(self, store: Store, disk: Disk, manifest: Keyed, sound: set[Digest]) -> None:
@@ -86,6 +88,8 @@ class Ahead:
         self._manifest = manifest
         self._sound = sound
         self._lock = threading.Lock()
+        self._begun = False
+        self._of_age: dict[int, dict[Digest, bytes]] = {}  # nobody asked for one of these yet
         self._left: dict[Digest, bytes] = {}  # contents, of those that the manifest has them of
         self._coming: dict[Digest, threading.Event] = {}
         self._tried = threading.Event()
@@ -103,6 +107,7 @@ class Ahead:
         listed = self.listed.get(action)
         if listed is None:
             return None
+        self._fetch(listed.age)
         with self._lock:
             self._left.pop(listed.digest, None)
             coming = self._coming.get(listed.digest)
@@ -120,6 +125,7 @@ class Ahead:
     def stop(self) -> None:
         """Begin nothing new."""
         with self._lock:
+            self._of_age.clear()
             self._left.clear()
 
     def join(self, seconds: float) -> None:
@@ -129,32 +135,38 @@ class Ahead:
 
     def _begin(self) -> None:
         with self._lock:
-            if self._threads:
+            if self._begun:
                 return
-            self._threads = [threading.Thread(target=self._run, daemon=True)]
-        self._threads[0].start()
+            self._begun = True
+            self._start(self._load)
 
-    def _run(self) -> None:
-        try:
-            self._load()
-        finally:
-            self._tried.set()
-        more = [threading.Thread(target=self._work, daemon=True) for _ in range(_THREADS - 1)]
-        for thread in more:
-            thread.start()
-        self._threads += more
-        self._work()
+    def _start(self, work: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=work, daemon=True))
+        self._threads[-1].start()
 
     def _load(self) -> None:
         listed: dict[bytes, Listed] = {}
-        with contextlib.suppress(InterruptedWorkError):
-            for text in self._store.texts(self._manifest):  # the server's comes last
-                with contextlib.suppress(ValueError):
-                    listed = decode(text)
-        missing = {one.digest: one.content for one in listed.values() if not self._disk.has(one.digest)}
+        try:
+            with contextlib.suppress(InterruptedWorkError):
+                for text in self._store.texts(self._manifest):  # the server's comes last
+                    with contextlib.suppress(ValueError):
+                        listed = decode(text)
+            missing = [one for one in listed.values() if not self._disk.has(one.digest)]
+            with self._lock:
+                for one in missing:
+                    self._of_age.setdefault(one.age, {})[one.digest] = one.content
+                self.listed = listed
+                self.is_loaded = True
+        finally:
+            self._tried.set()
+        self._fetch(0)
+
+    def _fetch(self, age: int) -> None:
         with self._lock:
-            self.listed, self._left = listed, missing
-            self.is_loaded = True
+            if wanted := self._of_age.pop(age, None):
+                self._left |= wanted
+                for _ in range(_THREADS):
+                    self._start(self._work)
 
     def _work(self) -> None:
         with contextlib.suppress(InterruptedWorkError):

@@ -431,7 +431,7 @@ def shared(server: Any) -> dict[str, str]:
 
 def filled(machine: Any, server: Any, count: int = 40) -> dict[str, bytes]:
     """Have a machine put objects of several sizes, and share them."""
-    bodies = {f"{n}": random.Random(n).randbytes((n % 4) * 4000) for n in range(count)}
+    bodies = {f"{n}": random.Random(n).randbytes((n % 4) * 20_000) for n in range(count)}
     helper = machine(**shared(server)).helper()
     for name, body in bodies.items():
         assert helper.get(name) is None
@@ -455,19 +455,60 @@ def test_another_machine_gets_what_one_has_put(machine: Any, server: Any) -> Non
     assert helper.close()["disk"] == len(bodies)
 
 
+def hashes(bodies: dict[str, bytes]) -> set[str]:
+    return {digest_of(body).hash for body in bodies.values() if body}
+
+
+def wait_for(wanted: set[str], machine: Any) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not wanted <= {path.name for path in contents(machine.cache)}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_all_that_was_used_last_time_comes_with_the_first_object(machine: Any, server: Any) -> None:
     bodies = filled(machine, server)
     other = machine(PROCESSION_CACHE_URL=server.url)
     helper = other.helper()
     assert helper.get("1") == bodies["1"]
-    large = {digest_of(body).hash for body in bodies.values() if len(body) > gomanifest.SMALL}
-    end = time.monotonic() + PATIENCE_S
-    while not large <= {path.name for path in contents(other.cache)}:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_for(hashes(bodies), other)
     server.stop()
     assert {name: helper.get(name) for name in bodies} == bodies
     helper.close()
+
+
+def test_what_a_build_before_the_last_used_comes_with_the_first_object_of_it(machine: Any, server: Any) -> None:
+    before = filled(machine, server, 20)
+    last = {f"last {n}": random.Random(n).randbytes(50_000) for n in range(20)}
+    helper = machine(**shared(server)).helper()
+    for name, body in last.items():
+        assert helper.get(name) is None
+        helper.put(name, body)
+    helper.close()
+    other = machine(PROCESSION_CACHE_URL=server.url)
+    helper = other.helper()
+    assert helper.get("last 1") == last["last 1"]
+    wait_for(hashes(last), other)
+    assert not hashes(before) & {path.name for path in contents(other.cache)}
+    assert helper.get("1") == before["1"]
+    wait_for(hashes(before), other)
+    helper.close()
+
+
+def test_small_objects_come_with_the_manifest_and_not_without_end(machine: Any, nginx: Any) -> None:
+    server = nginx()
+    bodies = {f"{n}": random.Random(n).randbytes(gomanifest.SMALL) for n in range(300)}
+    helper = machine(**shared(server)).helper()
+    for name, body in bodies.items():
+        assert helper.get(name) is None
+        helper.put(name, body)
+    helper.close()
+    asked = len(server.log)
+    helper = machine(PROCESSION_CACHE_URL=server.url).helper()
+    assert {name: helper.get(name) for name in bodies} == bodies
+    helper.close()
+    fetched = [line for line in server.log[asked:] if "GET /cas/" in line]
+    assert len(fetched) == 1 + len(bodies) - gomanifest.CARRIED // gomanifest.SMALL
 
 
 def test_no_entry_is_asked_for_that_the_manifest_lists(machine: Any, nginx: Any) -> None:
