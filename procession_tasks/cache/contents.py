@@ -32,7 +32,7 @@ class Contents:
     """Digests of the files below `root`; each is read once a run unless it changes."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = os.fspath(root)
         self._known: dict[str, _Known] = {}
 
     def nodes(self, paths: Iterable[str]) -> dict[str, Node]:
@@ -63,8 +63,20 @@ class Contents:
                     return False
         return True
 
+    def is_file(self, path: str) -> bool:
+        """Tell whether there is a file at a path."""
+        return os.path.isfile(os.path.join(self._root, path))
+
+    def names(self, folder: str) -> str:
+        """Digest the names in a folder; a dash for one that cannot be read."""
+        try:
+            names = "\0".join(sorted(os.listdir(os.path.join(self._root, folder))))
+        except OSError:
+            return "-"
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()
+
     def _at(self, path: str) -> Iterator[tuple[str, Node]]:
-        place = os.fspath(self._root / path)
+        place = os.path.join(self._root, path)
         try:
             stat = os.stat(place)
         except (FileNotFoundError, NotADirectoryError):
@@ -96,6 +108,50 @@ class Contents:
         file = _digest(place)
         self._known[path] = _Known(place, _key(stat), file, settled(_key(stat), started))
         return file
+
+
+class Look:
+    """A look on behalf of several steps that share most of what they read: at each thing once.
+
+    And once more when they have run, for whether it is still the same.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._nodes: dict[str, dict[str, Node]] = {}
+        self._files: dict[str, bool] = {}
+        self._names: dict[str, str] = {}
+        self._same: dict[str, bool] = {}
+
+    def nodes(self, paths: Iterable[str]) -> dict[str, Node]:
+        """Say what is at paths, as `Contents` does."""
+        found: dict[str, Node] = {}
+        for path in paths:
+            if (at := self._nodes.get(path)) is None:
+                at = self._nodes[path] = self._contents.nodes([path])
+            found.update(at)
+        return found
+
+    def is_file(self, path: str) -> bool:
+        """Tell whether there is a file at a path."""
+        if path not in self._files:
+            self._files[path] = self._contents.is_file(path)
+        return self._files[path]
+
+    def are_same(self, nodes: Mapping[str, Node]) -> bool:
+        """Tell of nodes of this look whether they are still what they were, as `Contents` does."""
+        for path, node in nodes.items():
+            if path not in self._same:
+                self._same[path] = self._contents.are_same({path: node})
+            if not self._same[path]:
+                return False
+        return True
+
+    def names(self, folder: str) -> str:
+        """Digest the names in a folder; a dash for one that cannot be read."""
+        if folder not in self._names:
+            self._names[folder] = self._contents.names(folder)
+        return self._names[folder]
 
 
 def _digest(place: str) -> File:

@@ -5,6 +5,7 @@ Source: Remote Execution API 2.3, "Directory": entries sorted by name, no name t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -131,44 +132,56 @@ def _checked(name: str) -> str:
 
 
 def _collected(nodes: Mapping[str, Node]) -> _Building:
-    root = _Building()
+    folders = {"": _Building()}
     for path, node in nodes.items():
-        *above, name = map(_checked, path.split("/"))
-        here = root
-        for part in above:
-            if part in here.nodes:
-                raise ValueError(f"{path} is below what is no folder")
-            here = here.folders.setdefault(part, _Building())
+        folder, name = _split(path)
+        here = folders.get(folder) or _opened(folder, folders)
         if isinstance(node, Folder):
-            here.folders.setdefault(name, _Building())
+            folders.setdefault(path, here.folders.setdefault(name, _Building()))
         else:
             here.nodes[name] = node
         if name in here.nodes and name in here.folders:
             raise ValueError(f"{path} is a folder and is none")
-    return root
+    return folders[""]
+
+
+def _opened(path: str, folders: dict[str, _Building]) -> _Building:
+    """Find a folder, or make it and those above it."""
+    above, name = _split(path)
+    here = folders.get(above) or _opened(above, folders)
+    if name in here.nodes:
+        raise ValueError(f"{path} is below what is no folder")
+    return folders.setdefault(path, here.folders.setdefault(name, _Building()))
+
+
+@functools.lru_cache(maxsize=16384)
+def _split(path: str) -> tuple[str, str]:
+    above, slash, name = path.rpartition("/")
+    if slash and not above:
+        _checked(above)
+    return above, _checked(name)
 
 
 def _digested(building: _Building, messages: dict[Digest, bytes]) -> Digest:
     folders = {name: _digested(below, messages) for name, below in building.folders.items()}
-    folders |= {name: node.digest for name, node in building.nodes.items() if isinstance(node, Grafted)}
-    content = wire.encode(
-        Directory(
-            tuple(
-                FileNode(name, node.digest, node.is_executable)
-                for name, node in sorted(building.nodes.items(), key=_by_name)
-                if isinstance(node, File)
-            ),
-            tuple(DirectoryNode(name, folders[name]) for name in sorted(folders)),
-            tuple(
-                SymlinkNode(name, node.target)
-                for name, node in sorted(building.nodes.items(), key=_by_name)
-                if isinstance(node, Link)
-            ),
-        )
-    )
-    digest = digest_of(content)
+    digest, content = _message(tuple(building.nodes.items()), tuple(folders.items()))
     messages.setdefault(digest, content)
     return digest
+
+
+@functools.lru_cache(maxsize=4096)  # programs share most of their folders
+def _message(nodes: tuple[tuple[str, Node], ...], folders: tuple[tuple[str, Digest], ...]) -> tuple[Digest, bytes]:
+    """Render a directory, by what is in it and the digests of the folders in it."""
+    grafted = ((name, node.digest) for name, node in nodes if isinstance(node, Grafted))
+    named = sorted(nodes, key=_by_name)
+    content = wire.encode(
+        Directory(
+            tuple(FileNode(name, one.digest, one.is_executable) for name, one in named if isinstance(one, File)),
+            tuple(DirectoryNode(name, digest) for name, digest in sorted([*folders, *grafted])),
+            tuple(SymlinkNode(name, node.target) for name, node in named if isinstance(node, Link)),
+        )
+    )
+    return digest_of(content), content
 
 
 def _by_name(pair: tuple[str, Node]) -> str:

@@ -20,6 +20,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _LONGEST_VARINT = 10
 _INT64, _UINT64 = 1 << 63, 1 << 64
+_SHORT = [bytes((value,)) for value in range(0x80)]
 
 
 def string(number: int) -> Any:
@@ -65,10 +66,10 @@ def messages(number: int, kind: type[Any]) -> Any:
 def encode(value: Any) -> bytes:
     """Write a message; the same one is always the same bytes."""
     parts: list[bytes] = []
-    for name, field in _fields(type(value)):  # type: ignore[arg-type]  # mypy takes no class for hashable
+    for name, default, put in _putters(type(value)):  # type: ignore[arg-type]  # mypy takes no class for hashable
         held = getattr(value, name)
-        if held != field.default:
-            parts += field.written(held)
+        if held != default:
+            put(parts, held)
     return b"".join(parts)
 
 
@@ -104,20 +105,25 @@ class _Field:
     def is_repeated(self) -> bool:
         return isinstance(self.default, tuple)
 
-    def written(self, held: Any) -> Iterator[bytes]:
+    def putter(self) -> Callable[[list[bytes], Any], None]:
+        """Make what adds a value's bytes to a message; a tree has thousands, so what is known is not looked up."""
+        write, tag = self.write, _varint(self.number << 3 | (_LENGTH if self.is_repeated else self.wire))
+
+        def put(parts: list[bytes], held: Any) -> None:
+            content = write(held)
+            parts += (tag, _varint(len(content)), content)
+
+        if not self.is_repeated:
+            return put if self.wire == _LENGTH else lambda parts, held: parts.extend((tag, _varint(write(held))))
         if self.wire == _VARINT:
-            numbers = [_varint(self.write(one)) for one in (held if self.is_repeated else (held,))]
-            if not self.is_repeated:
-                yield _varint(self.number << 3 | _VARINT) + numbers[0]
-                return
-            contents = [b"".join(numbers)]
-        else:
-            contents = [self.write(one) for one in (held if self.is_repeated else (held,))]
-        tag = _varint(self.number << 3 | _LENGTH)
-        for content in contents:
-            yield tag
-            yield _varint(len(content))
-            yield content
+            write = lambda held: b"".join(_varint(self.write(one)) for one in held)  # noqa: E731  # written together
+            return put
+
+        def put_all(parts: list[bytes], held: Any) -> None:
+            for one in held:
+                put(parts, one)
+
+        return put_all
 
     def read(self, wire: int, raw: Any) -> list[Any]:
         if wire == self.wire:
@@ -135,6 +141,11 @@ def _declared(number: int, default: Any, wire: int, write: Callable[[Any], Any],
 def _fields(kind: Any) -> tuple[tuple[str, _Field], ...]:
     declared = ((field.name, field.metadata["wire"]) for field in dataclasses.fields(kind))
     return tuple(sorted(declared, key=lambda pair: pair[1].number))
+
+
+@functools.cache
+def _putters(kind: Any) -> tuple[tuple[str, Any, Callable[[list[bytes], Any], None]], ...]:
+    return tuple((name, field.default, field.putter()) for name, field in _fields(kind))
 
 
 @functools.cache
@@ -182,7 +193,7 @@ def _read_varint(content: memoryview, at: int) -> tuple[int, int]:
 
 def _varint(value: int) -> bytes:
     if value < 0x80:  # noqa: PLR2004  # most are
-        return bytes((value,))
+        return _SHORT[value]
     written = bytearray()
     while value >= 0x80:  # noqa: PLR2004
         written.append(value & 0x7F | 0x80)

@@ -17,7 +17,7 @@ from procession_tasks import notice
 from procession_tasks.cache import outputs
 from procession_tasks.cache.action import Keyed, keyed
 from procession_tasks.cache.collect import collect_garbage
-from procession_tasks.cache.contents import Contents
+from procession_tasks.cache.contents import Contents, Look
 from procession_tasks.cache.merkle import File, Node
 from procession_tasks.cache.opening import connect, open_disk
 from procession_tasks.cache.reapi import digest_of
@@ -67,9 +67,11 @@ class Caching:
             verifier=Verifier(settings.signers) if settings.signers else None,
         )
 
-    def ask(self, step: Step, paths: Iterable[str], more: Mapping[str, Node] | None = None) -> Asked | None:
+    def ask(
+        self, step: Step, paths: Iterable[str], more: Mapping[str, Node] | None = None, look: Look | None = None
+    ) -> Asked | None:
         """Find the key of a step over what is at paths; None for one that no message can hold."""
-        inputs = self.contents.nodes(paths)
+        inputs = (look or self.contents).nodes(paths)
         made_by = step if step.kind in _BY_GO else dataclasses.replace(step, properties=(*step.properties, own_code()))
         try:
             return Asked(step, keyed(made_by, {**inputs, **(more or {})}, self.settings.salt), inputs)
@@ -87,10 +89,10 @@ class Caching:
             notice.say(line)
         return True
 
-    def keep(self, asked: Asked, seconds: float, said: Iterable[str] = ()) -> None:
+    def keep(self, asked: Asked, seconds: float, said: Iterable[str] = (), look: Look | None = None) -> None:
         """Store what a step made, unless an input was written meanwhile: nobody knows then what went in."""
         moved = any(map(self.session.states.has_moved, asked.step.inputs))
-        if moved or not self.contents.are_same(asked.inputs):
+        if moved or not (look or self.contents).are_same(asked.inputs):
             return
         try:
             result, blobs = outputs.collect(self.session.root, asked.step.outputs)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from procession_tasks import files, process
+from procession_tasks.cache.contents import Look
 from procession_tasks.errors import BuildError
 from procession_tasks.golang import toolchain
 from procession_tasks.golang.inputs import sources
@@ -28,7 +29,8 @@ def list_inputs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, Bu
     inputs = session.inputs(next(iter(plans.values())).program.mode)
     started = time.time_ns()
     try:
-        known = listings.take(plans, session)
+        lookups = listings.lookups(session)
+        known = lookups.take(plans) if lookups else {}
         missing = sorted({plan.program.package for plan in plans.values()} - known.keys())
         listed = inputs.listing(missing) if missing else {}
         everything = {path: package for below in known.values() for path, package in below.items()} | listed
@@ -38,7 +40,8 @@ def list_inputs(plans: dict[str, ProgramPlan], session: Session) -> dict[str, Bu
     for plan in plans.values():
         files.write_if_changed(session.root / plan.list.outputs[0], inputs.text(plan.program.package))
     seconds = (time.time_ns() - started) / 1e9 / max(len(missing), 1)
-    listings.keep([plan for plan in plans.values() if plan.program.package in missing], listed, seconds, session)
+    if lookups:
+        lookups.keep([plan for plan in plans.values() if plan.program.package in missing], listed, seconds)
     return {}
 
 
@@ -48,7 +51,8 @@ def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[st
     By task, return what went wrong.
     """
     caches = caching(session)
-    asked = {name: _asked(plan, caches, session) for name, plan in plans.items()} if caches else {}
+    look = Look(caches.contents) if caches else None
+    asked = {name: _asked(plan, caches, look, session) for name, plan in plans.items()} if caches else {}
     left = {name: plan for name, plan in plans.items() if not _is_taken(asked.get(name), caches)}
     started = time.monotonic()
     done, failed = elsewhere.compile_programs(left, session)
@@ -61,11 +65,11 @@ def compile_programs(plans: dict[str, ProgramPlan], session: Session) -> dict[st
         plan = left[name]
         # A file that came or went since it was listed may have been compiled, and is in no key.
         if caches and (one := asked[name]) and not session.inputs(plan.program.mode).has_moved(plan.program.package):
-            caches.keep(one, seconds)
+            caches.keep(one, seconds, look=look)
     return failed
 
 
-def _asked(plan: ProgramPlan, caches: Caching, session: Session) -> Asked | None:
+def _asked(plan: ProgramPlan, caches: Caching, look: Look | None, session: Session) -> Asked | None:
     """Look a program up by its list of inputs and all that the list names; None for one that has others.
 
     These are the headers and libraries of a machine with cgo, the folder without trimpath.
@@ -75,7 +79,7 @@ def _asked(plan: ProgramPlan, caches: Caching, session: Session) -> Asked | None
     listing = plan.compile.inputs[0]
     try:
         named = sources((session.root / listing).read_bytes())
-        return caches.ask(plan.compile, [listing, *named])
+        return caches.ask(plan.compile, [listing, *named], look=look)
     except OSError:
         return None  # a source that cannot be read: the compiler says so
 
