@@ -200,8 +200,11 @@ def remove_log(root: Path, name: str) -> None:
 
 
 def log_of(name: str) -> str:
-    """Name the file, relative to the repository, that keeps what a task's failed action said."""
-    return f"{STATE}/logs/{name.replace('/', '+')}.log"
+    """Name the file, relative to the repository, that keeps what a task's failed action said.
+
+    It has no colon: GitHub takes no artefact with one, nor do some file systems.
+    """
+    return f"{STATE}/logs/{name.replace(':', '.').replace('/', '+')}.log"
 
 
 def _where(name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow  # each builds, some more than once
 
 FAILED, USAGE, WRONG, INTERRUPTED = 1, 2, 3, 130
-SOURCE, LOG = "services/internal/apionly/api.go", "build/state/logs/go-compile:api.log"
+SOURCE, LOG = "services/internal/apionly/api.go", "build/state/logs/go-compile.api.log"
 STAGES = ("go-inputs", "go-compile", "inject-binary", "pack-aci", "pack-oci")
 
 

@@ -162,7 +162,7 @@ def test_a_failure_is_told_once_above_what_runs(terminal: Tmux, workspace: Any) 
         f"go-compile:api: failed\n# sample.example/services/internal/apionly\n{told}\n  command: go build -C services "
         in screen
     )
-    assert "\n  log: build/state/logs/go-compile:api.log\n" in screen
+    assert "\n  log: build/state/logs/go-compile.api.log\n" in screen
     assert re.search(r"^api    failed +[\d.]+ s$", screen, re.MULTILINE)
     assert re.search(r"^iam    built    [0-9a-f]{12} ", screen, re.MULTILINE)
     assert not BAR.search(screen)
