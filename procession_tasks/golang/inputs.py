@@ -213,6 +213,7 @@ class Inputs:
         table = [old["packages"][index] for index in sorted({i for indexes in others.values() for i in indexes})]
         places = {package["path"]: index for index, package in enumerate(table)}
         homes: set[str] = {self._mode.module}
+        written: dict[str, bool] = {}  # by package: most are part of many programs
         programs = {
             name: frozenset(places[old["packages"][i]["path"]] for i in indexes) for name, indexes in others.items()
         }
@@ -229,7 +230,7 @@ class Inputs:
             if not below or any(package.broken for package in below):
                 self._broken.add(name)
                 self.is_kept = False
-            elif any(self._context.states.changed_since(_looked_at(package), started) for package in below):
+            elif any(self._is_written(package, started, written) for package in below):
                 self.is_kept = False
             else:
                 programs[name] = self._listed[name]
@@ -263,6 +264,11 @@ class Inputs:
             "ignored": tuple((path, states.state(path)) for path in package.ignored),
             "folders": tuple((path, states.listing(path)) for path in package.folders),
         }
+
+    def _is_written(self, package: Package, started: int, known: dict[str, bool]) -> bool:
+        if package.path not in known:
+            known[package.path] = self._context.states.changed_since(_looked_at(package), started)
+        return known[package.path]
 
     def _module_files(self, homes: set[str]) -> set[str]:
         names = ["go.mod", "go.sum", "vendor/modules.txt"]
