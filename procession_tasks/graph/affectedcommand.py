@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from doit.cmdparse import CmdParseError
 
 from procession_tasks.errors import BuildError
 from procession_tasks.graph.checker import ContentChecker
+from procession_tasks.graph.commands import INTERRUPTED
 from procession_tasks.graph.located import DEFINITION, FAILED, USAGE, Located
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class AffectedImages(Located):
             raise CmdParseError("affected must have --since REVISION")
         if params["json"] and params["matrix"]:
             raise CmdParseError("--json must be used without --matrix")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is cancelled leaves no tree either
         self.loader.setup(params)
         if self.loader.load_doit_config().get("check_file_uptodate") is not ContentChecker:
             raise CmdParseError("affected must be used where images are built")
@@ -77,6 +80,9 @@ def _answer(since: str, form: str) -> int:
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
     if form in forms:
         sys.stdout.write(forms[form](found))
     elif found:
@@ -93,7 +99,7 @@ def _compared(since: str) -> Sequence[Affected]:
 
     here = session()
     git = repository(here.root, here.environment)
-    with ExitStack() as stack, ThreadPoolExecutor(1) as beside_us:
+    with ExitStack() as stack, ThreadPoolExecutor(1) as beside_us, _stopping():
         coming = beside_us.submit(stack.enter_context, materialized(since, here.root, git))
         from procession_tasks.graph.affected import affected  # git is at work meanwhile
         from procession_tasks.graph.side import Side, WrongHereError, beside, see_project
@@ -108,6 +114,18 @@ def _compared(since: str) -> Sequence[Affected]:
         old = Side(beside(here, there), scratch / "old", new.listings)
         _load_old(old, new)
         return affected(old, new, git.top)
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Stop what runs beside us when the user stops us: somebody waits for it next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from procession_tasks.graph.actions import interrupt  # nobody else needs it
+
+        interrupt()
+        raise
 
 
 def _load_old(old: Side, new: Side) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from procession_tasks import process
+from procession_tasks import interruption, process
 from procession_tasks.errors import BuildError
+from procession_tasks.graph.inmemory import room
 
 
 class RevisionError(BuildError):
@@ -60,16 +61,37 @@ def repository(folder: Path, environment: Mapping[str, str]) -> Git:
 def materialized(revision: str, root: Path, git: Git) -> Iterator[Path]:
     """Have the files of a revision in a folder of their own, and return where `root` is in there.
 
-    They are as a checkout would make them.  Raises RevisionError for what is no revision, BuildError when
-    git cannot give it.
+    They are as a checkout would make them, in memory if there is room.  Raises RevisionError for what is no
+    revision, BuildError when git cannot give it.
     """
     tree = _tree(git, revision)
-    with tempfile.TemporaryDirectory(prefix="procession-", ignore_cleanup_errors=True) as scratch:
-        place = Path(scratch).resolve() / "tree"
-        index = {"GIT_INDEX_FILE": f"{scratch}/index"}
-        git.run("read-tree", tree, **index)
-        git.run("checkout-index", "--all", "--quiet", f"--prefix={place}/", **index)
+    with contextlib.ExitStack() as stack:
+        try:
+            place = _written(tree, git, room(*_extent(git, tree), git.environment), stack)
+        except (BuildError, OSError):  # there was room, and somebody else took it
+            stack.close()
+            interruption.check()
+            place = _written(tree, git, None, stack)
         yield place / root.resolve().relative_to(git.top)
+
+
+def _written(tree: str, git: Git, folder: Path | None, stack: contextlib.ExitStack) -> Path:
+    """Write a tree's files below a folder, by default where temporary files go, and return their own."""
+    scratch = stack.enter_context(
+        tempfile.TemporaryDirectory(prefix="procession-", dir=folder, ignore_cleanup_errors=True)
+    )
+    place = Path(scratch).resolve() / "tree"
+    index = {"GIT_INDEX_FILE": f"{scratch}/index"}
+    git.run("read-tree", tree, **index)
+    git.run("checkout-index", "--all", "--quiet", f"--prefix={place}/", **index)
+    return place
+
+
+def _extent(git: Git, tree: str) -> tuple[int, int]:
+    """Count the files of a tree and their bytes."""
+    listed = git.ask("ls-tree", "-r", "-l", "-z", "--full-tree", tree).stdout.split(b"\0")[:-1]
+    sizes = [line.partition(b"\t")[0].split()[-1] for line in listed]
+    return len(sizes), sum(int(size) for size in sizes if size.isdigit())  # a submodule has none
 
 
 def _tree(git: Git, revision: str) -> str:

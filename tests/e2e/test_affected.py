@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.slow  # each builds, some more than once
 
 SHARED, SOURCE = "services/internal/shared/shared.go", "services/internal/apionly/api.go"
 DEFINITION, MANIFEST = "deploy/aci/api/image.yaml", "deploy/aci/api/manifest"
-FAILED, USAGE, WRONG = 1, 2, 3
+FAILED, USAGE, WRONG, INTERRUPTED = 1, 2, 3, 130
 THROUGH = "go-inputs:{0} → go-compile:{0} → inject-binary:{0} → pack-aci:{0}"
 
 
@@ -278,6 +279,39 @@ def test_a_look_leaves_nothing(cloned: Any, tmp_path: Path, written: Callable[[P
     with written(cloned.root) as paths:
         assert names(cloned) == {"api", "iam"}
     assert paths == set()
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_who_is_stopped_leaves_nothing(
+    cloned: Any,
+    tmp_path: Path,
+    wrap_go: Callable[..., Any],
+    start: Callable[..., Any],
+    wait_until: Callable[..., Any],
+    number: signal.Signals,
+    *,
+    in_memory: bool,
+) -> None:
+    """The tree of the revision is in memory if it can be: nobody would find it there."""
+    if in_memory and not os.path.ismount("/dev/shm"):
+        pytest.skip("nothing is in memory here")
+    cloned.write(marker := f"marker-{os.getpid()}", "text\n")
+    commit(cloned)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    places = [Path("/dev/shm") if in_memory else scratch, scratch]
+    chosen = {} if in_memory else {"TMPDIR": str(scratch)}
+    wrap_go(cloned, tmp_path / "go", listing='touch "$here/listing"; sleep 60')
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        cloned.environment.pop(name, None)
+    run = start(cloned, "affected", "--since", "HEAD", **chosen)
+    wait_until((tmp_path / "go/listing").exists, "Go lists")
+    wait_until(lambda: any(places[0].glob(f"procession-*/tree/{marker}")), "the tree is there")
+    run.signal(number)
+    assert (run.wait(), run.out, run.err) == (INTERRUPTED, "", "interrupted\n")
+    assert [found for place in places for found in place.glob(f"procession-*/tree/{marker}")] == []
     assert list(scratch.iterdir()) == []
 
 
