@@ -17,6 +17,7 @@ from procession_tasks.golang import closure
 from procession_tasks.golang.closure import Package
 from procession_tasks.golang.command import Context, run_go
 from procession_tasks.golang.difference import Difference, of_files, of_package
+from procession_tasks.golang.ingredients import Compiled, Ingredients
 from procession_tasks.golang.modules import module_files
 from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
@@ -59,6 +60,7 @@ class Inputs:
         self._listed: dict[str, frozenset[int]] = {}
         self._broken: set[str] = set()
         self._moved: dict[int, bool] = {}
+        self._compiled: dict[int, Compiled] = {}
         self.is_kept = True
 
     def fresh(self, package: str) -> bool:
@@ -90,16 +92,23 @@ class Inputs:
         return closure.packages(listing, self._context.root, self._checksums(listing))
 
     def text(self, package: str) -> bytes:
-        """Render a program's inputs: what it is built with, then one line a file with its digest.
+        """Render a program's `ingredients`."""
+        return self.ingredients(package).text
 
-        The order is that of the names, so that two of them can be compared line by line.
+    def ingredients(self, package: str) -> Ingredients:
+        """Say what a program is compiled from, as listed or found `fresh` in this run.
+
+        What several programs have in common is the same object.
         """
-        packages = [self._kept()["packages"][index] for index in sorted(self._listed[package])]
-        lines = [f"go {self._mode.version}", *self._compiler_line()]
-        lines += sorted({f"module {package['module']}" for package in packages if package["module"]})
-        digests = sorted((path, state) for package in packages for path, state in package["files"])
-        lines += [f"{state}  {path}" for path, state in digests]
-        return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+        compiled = tuple(self._compiled_from(index) for index in self._listed[package])
+        return Ingredients((f"go {self._mode.version}", *self._compiler_line()), compiled)
+
+    def _compiled_from(self, index: int) -> Compiled:
+        if (found := self._compiled.get(index)) is None:
+            listed = self._kept()["packages"][index]
+            found = Compiled(listed["path"], listed["module"], listed["digest"], listed["files"])
+            self._compiled[index] = found
+        return found
 
     def digest(self, package: str) -> str:
         """Digest what is kept of a program's inputs: as long as it is the same, `text` is."""
@@ -245,6 +254,7 @@ class Inputs:
         }
         self._same.clear()
         self._changed.clear()
+        self._compiled.clear()
         try:
             kept.save(self._path, self._record)
         except OSError:  # a full disk costs time in the next run, no more
@@ -309,9 +319,3 @@ def _module_borders(table: Iterable[dict[str, Any]], homes: set[str]) -> set[str
             folders.add(folder)
             folder = os.path.dirname(folder)
     return {f"{folder}/go.mod" for folder in folders}
-
-
-def sources(text: bytes) -> list[str]:
-    """Read the files that a list of inputs names."""
-    lines = text.decode("utf-8", "surrogateescape").splitlines()
-    return [path for _, found, path in (line.partition("  ") for line in lines) if found]

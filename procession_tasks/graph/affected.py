@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import procession_tasks
+from procession_tasks.golang.ingredients import Ingredients
 from procession_tasks.graph.cause import ADDED, CHANGED, DELETED, NEW, UNKNOWN, Cause
 from procession_tasks.graph.declaration import changes
 from procession_tasks.graph.definitions import definitions
-from procession_tasks.graph.lists import differences
+from procession_tasks.graph.lists import Comparison
 from procession_tasks.graph.plan import index
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.side import Side
@@ -70,26 +71,25 @@ def affected(old: Side, new: Side, top: Path) -> list[Affected]:
 
 
 class _Listed:
-    """What programs are compiled from on both sides, asked of Go at most once a side."""
+    """What programs are compiled from on both sides."""
 
     def __init__(self, old: Side, new: Side) -> None:
-        before = {f"go-inputs:{one.list.subject}": one for one in _programs(old)}
-        # What is declared otherwise differs anyway.
-        same = [one for one in _programs(new) if before.get(f"go-inputs:{one.list.subject}") == one]
-        self._new = new.inputs(same)
-        self._old = old.inputs(same)
+        self._old, self._new = old.lists, new.lists
+        self._comparison = Comparison()
 
     def causes(self, task: str) -> tuple[Cause, ...]:
-        """Say what differs in what a program is compiled from."""
-        before, after = self._old.get(task), self._new.get(task)
-        if isinstance(before, bytes) and isinstance(after, bytes):
-            return differences(before, after)
+        """Say what differs in what a program is compiled from; nothing of one that is declared otherwise."""
+        before, after = self._old.of(task), self._new.of(task)
+        if isinstance(before, Ingredients) and isinstance(after, Ingredients):
+            return self._comparison.differences(before, after)
         unknown = next((said for said in (after, before) if isinstance(said, str)), None)
-        return () if unknown is None else (Cause(UNKNOWN, unknown),)
+        return () if unknown is None or before is None else (Cause(UNKNOWN, unknown),)
 
 
-def _programs(side: Side) -> Iterator[ProgramPlan]:
-    return (program for plans in side.plans.values() for plan in plans for program in plan.programs)
+def alike(old: Side, new: Side) -> list[ProgramPlan]:
+    """Find the programs of the old side that are declared as on the new one: others differ anyway."""
+    after = {one.list.subject: one for one in new.programs}
+    return [one for one in old.programs if after.get(one.list.subject) == one]
 
 
 def _steps(plans: Iterable[Plan]) -> Iterator[tuple[str, Step]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from procession_tasks.graph.affected import Affected
     from procession_tasks.graph.side import Side
 
+_AT_ONCE = 2  # of `go list`, each of which is slow to begin and then uses all processors
 _MATRICES = [("", "no matrix"), ("github", "a job's matrix"), ("gitlab", "what jobs of a child pipeline extend")]
 
 
@@ -99,20 +100,24 @@ def _compared(since: str) -> Sequence[Affected]:
 
     here = session()
     git = repository(here.root, here.environment)
-    with ExitStack() as stack, ThreadPoolExecutor(1) as beside_us, _stopping():
+    with ExitStack() as stack, ThreadPoolExecutor(1 + _AT_ONCE) as beside_us, _stopping():
         coming = beside_us.submit(stack.enter_context, materialized(since, here.root, git))
-        from procession_tasks.graph.affected import affected  # git is at work meanwhile
+        from procession_tasks.graph.affected import affected, alike  # git is at work meanwhile
+        from procession_tasks.graph.golists import GoLists
         from procession_tasks.graph.side import Side, WrongHereError, beside, see_project
 
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="procession-")))
-        new = Side(here, scratch / "new", here.root / STATE / "closures")
+        new = Side(here, GoLists(here.go, scratch / "new", beside_us))
         try:
             new.load()
         except BuildError as error:
             raise WrongHereError(error.message, hint=error.hint) from None
+        new.lists.ask(new.programs, here.root / STATE / "closures")
         see_project(there := coming.result(), since)
-        old = Side(beside(here, there), scratch / "old", new.listings)
+        before = beside(here, there)
+        old = Side(before, GoLists(before.go, scratch / "old", beside_us))
         _load_old(old, new)
+        old.lists.ask(alike(old, new), scratch / "new")
         return affected(old, new, git.top)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from procession_tasks import interruption, notice
 from procession_tasks.errors import BuildError
 from procession_tasks.golang import toolchain
-from procession_tasks.golang.inputs import sources
+from procession_tasks.golang.ingredients import sources
 from procession_tasks.golang.program import Mode
 from procession_tasks.golang.said import said
 from procession_tasks.graph.definitions import definitions

@@ -99,7 +99,7 @@ def sources_of(task: Any) -> list[str]:
 
 
 def _go_sources(text: bytes) -> list[str]:
-    from procession_tasks.golang.inputs import sources  # only who asks for details pays for it
+    from procession_tasks.golang.ingredients import sources  # only who asks for details pays for it
 
     return sources(text)
 

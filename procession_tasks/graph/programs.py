@@ -11,7 +11,7 @@ from procession_tasks import files, process
 from procession_tasks.cache.contents import Look
 from procession_tasks.errors import BuildError
 from procession_tasks.golang import toolchain
-from procession_tasks.golang.inputs import sources
+from procession_tasks.golang.ingredients import sources
 from procession_tasks.golang.program import Program, batch_command, batches, build_command, go_name
 from procession_tasks.golang.said import said
 from procession_tasks.graph import elsewhere, listings

@@ -1,0 +1,87 @@
+"""What the programs of one side of a comparison are compiled from, asked of Go beside other work."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from procession_tasks.errors import BuildError
+from procession_tasks.golang.closure import Package
+from procession_tasks.golang.command import Context
+from procession_tasks.golang.ingredients import Ingredients
+from procession_tasks.golang.inputs import Inputs
+from procession_tasks.golang.program import Mode
+from procession_tasks.graph.planned import ProgramPlan
+
+
+@dataclass(eq=False, slots=True)
+class _Asked:
+    """What was asked of the programs of one mode; `coming` is the answer, until it is learnt."""
+
+    inputs: Inputs
+    stale: list[str]
+    started: int
+    coming: Future[Mapping[str, Package]] | None
+
+
+class GoLists:
+    """The lists of a tree's programs; `folder` is a place of their own for what Go says."""
+
+    def __init__(self, context: Context, folder: Path, pool: Executor) -> None:
+        self._context = context
+        self._folder = folder
+        self._pool = pool
+        self._programs: dict[str, tuple[Mode, str]] = {}
+        self._asked: dict[Mode, _Asked] = {}
+
+    def ask(self, programs: Iterable[ProgramPlan], known: Path) -> None:
+        """Have Go list what is not known of programs, and return without waiting for it; to be called once.
+
+        `known` is a folder with what Go said before, here or in a tree like this.  It is relied on as by a build:
+        while all that was looked at is the same.
+        """
+        for one in programs:
+            self._programs[f"go-inputs:{one.list.subject}"] = one.program.mode, one.program.package
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for mode in dict.fromkeys(mode for mode, _ in self._programs.values()):
+            self._asked[mode] = self._begin(mode, known)
+
+    def of(self, task: str) -> Ingredients | str | None:
+        """Say what a program is compiled from, or in words why that is not known; None for one never asked about."""
+        if task not in self._programs:
+            return None
+        mode, package = self._programs[task]
+        try:
+            inputs = self._inputs(mode)
+        except BuildError as error:
+            return error.message.partition("\n")[0]
+        return "go list found fault with it" if inputs.is_broken(package) else inputs.ingredients(package)
+
+    def _begin(self, mode: Mode, known: Path) -> _Asked:
+        kept = self._folder / mode.name
+        with contextlib.suppress(OSError):  # nothing is known yet
+            shutil.copyfile(known / mode.name, kept)
+        inputs = Inputs(self._context, mode, kept)
+        packages = {package for of_mode, package in self._programs.values() if of_mode == mode}
+        asked = _Asked(inputs, [], time.time_ns(), None)
+        try:
+            asked.stale = sorted(package for package in packages if not inputs.fresh(package))
+            if asked.stale:
+                asked.coming = self._pool.submit(inputs.listing, asked.stale)
+        except BuildError as error:
+            asked.coming = Future()
+            asked.coming.set_exception(error)
+        return asked
+
+    def _inputs(self, mode: Mode) -> Inputs:
+        """Return what is known of a mode once Go has answered; raises BuildError when it cannot."""
+        asked = self._asked[mode]
+        if asked.coming:
+            asked.inputs.learn(asked.stale, asked.coming.result(), asked.started)
+            asked.coming = None
+        return asked.inputs
