@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from procession_tasks.golang.closure import Package
 from procession_tasks.golang.command import Context, run_go
 from procession_tasks.golang.difference import Difference, of_files, of_package
 from procession_tasks.golang.ingredients import Compiled, Ingredients
+from procession_tasks.golang.likeness import is_alike
 from procession_tasks.golang.modules import module_files
 from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
@@ -209,6 +211,29 @@ class Inputs:
                 self._changed[index] = found
         return found
 
+    def adopt(self, names: Iterable[str], other: Inputs) -> None:
+        """Take over, for this run, what was listed of these programs in another tree and `go list` would say in this.
+
+        More is taken for that than for `fresh`: a Go file may differ below its header.  It replaces what is kept,
+        if that can be relied on for anything.
+        """
+        there, here = other._kept(), self._context
+        if there.get("compiler") != self._compiler_line() or not here.states.same(there["watched"]):
+            return
+        alike = functools.cache(lambda index: is_alike(there["packages"][index], other._context, here))
+        known = ((name, there["programs"].get(name, ())) for name in names)
+        taken = {name: indexes for name, indexes in known if indexes and all(map(alike, indexes))}
+        places = {
+            index: place
+            for place, index in enumerate(sorted({index for indexes in taken.values() for index in indexes}))
+        }
+        programs = {name: frozenset(places[index] for index in indexes) for name, indexes in taken.items()}
+        packages = tuple(self._restated(there["packages"][index]) for index in places)
+        self._replace({**there, "packages": packages, "programs": programs})
+        self._listed = dict(programs)
+        self._fresh.clear()
+        self._still = None
+
     def learn(self, names: Sequence[str], listed: Mapping[str, Package], started: int) -> None:
         """Replace what is kept of these programs; the others stay if they are still fresh.
 
@@ -245,27 +270,31 @@ class Inputs:
                 programs[name] = self._listed[name]
         module_files = self._module_files(homes) | _module_borders(table, homes)
         watched = tuple((path, self._context.states.state(path)) for path in sorted(module_files))
-        self._record = {
-            "key": self._key(),
-            "watched": watched,
-            "compiler": self._compiler_line(),
-            "packages": tuple(table),
-            "programs": programs,
-        }
-        self._same.clear()
-        self._changed.clear()
-        self._compiled.clear()
+        compiler = self._compiler_line()
+        record = {"key": self._key(), "watched": watched, "compiler": compiler, "packages": tuple(table)}
+        self._replace({**record, "programs": programs})
         try:
             kept.save(self._path, self._record)
         except OSError:  # a full disk costs time in the next run, no more
             self.is_kept = False
 
+    def _replace(self, record: dict[str, Any]) -> None:
+        """Go on with another record, and forget what was found of the one before by its indexes."""
+        self._record = record
+        for found in (self._same, self._changed, self._compiled, self._moved):
+            found.clear()
+
+    def _restated(self, package: dict[str, Any]) -> dict[str, Any]:
+        """State the files of a package anew, as `_stated` does."""
+        state = self._context.states.state
+        files, ignored = (tuple((path, state(path)) for path, _ in package[kind]) for kind in ("files", "ignored"))
+        return {**package, "digest": _digest(package["module"], files), "files": files, "ignored": ignored}
+
     def _stated(self, package: Package) -> dict[str, Any]:
         states = self._context.states
         files = tuple((path, states.state(path)) for path in package.files)
-        said = f"{package.module}\n{files}".encode("utf-8", "surrogateescape")
         return {
-            "digest": xxhash.xxh3_128_hexdigest(said),
+            "digest": _digest(package.module, files),
             "path": package.path,
             "name": package.name,
             "module": package.module,
@@ -304,6 +333,10 @@ class Inputs:
             hint = f"install {self._mode.cc}, or set go.cc for {self._mode.platform}"
             raise BuildError(f"go.cgo: needs the C compiler {self._mode.cc}, which is not on PATH", hint=hint)
         return (f"cc {state} {self._mode.cc}",)
+
+
+def _digest(module: str, files: tuple[tuple[str, str], ...]) -> str:
+    return xxhash.xxh3_128_hexdigest(f"{module}\n{files}".encode("utf-8", "surrogateescape"))
 
 
 def _looked_at(package: Package) -> tuple[str, ...]:

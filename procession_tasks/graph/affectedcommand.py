@@ -112,12 +112,12 @@ def _compared(since: str) -> Sequence[Affected]:
             new.load()
         except BuildError as error:
             raise WrongHereError(error.message, hint=error.hint) from None
-        new.lists.ask(new.programs, here.root / STATE / "closures")
+        new.lists.ask(new.programs, closures := here.root / STATE / "closures")
         see_project(there := coming.result(), since)
         before = beside(here, there)
         old = Side(before, GoLists(before.go, scratch / "old", beside_us))
         _load_old(old, new)
-        old.lists.ask(alike(old, new), scratch / "new")
+        old.lists.ask(alike(old, new), closures, new.lists)
         return affected(old, new, git.top)
 
 

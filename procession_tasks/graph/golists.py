@@ -39,17 +39,17 @@ class GoLists:
         self._programs: dict[str, tuple[Mode, str]] = {}
         self._asked: dict[Mode, _Asked] = {}
 
-    def ask(self, programs: Iterable[ProgramPlan], known: Path) -> None:
+    def ask(self, programs: Iterable[ProgramPlan], known: Path, like: GoLists | None = None) -> None:
         """Have Go list what is not known of programs, and return without waiting for it; to be called once.
 
         `known` is a folder with what Go said before, here or in a tree like this.  It is relied on as by a build:
-        while all that was looked at is the same.
+        while all that was looked at is the same.  Then comes what is known of a tree `like` this one.
         """
         for one in programs:
             self._programs[f"go-inputs:{one.list.subject}"] = one.program.mode, one.program.package
         self._folder.mkdir(parents=True, exist_ok=True)
         for mode in dict.fromkeys(mode for mode, _ in self._programs.values()):
-            self._asked[mode] = self._begin(mode, known)
+            self._asked[mode] = self._begin(mode, known, like)
 
     def of(self, task: str) -> Ingredients | str | None:
         """Say what a program is compiled from, or in words why that is not known; None for one never asked about."""
@@ -57,12 +57,12 @@ class GoLists:
             return None
         mode, package = self._programs[task]
         try:
-            inputs = self._inputs(mode)
+            inputs = self.inputs(mode)
         except BuildError as error:
             return error.message.partition("\n")[0]
         return "go list found fault with it" if inputs.is_broken(package) else inputs.ingredients(package)
 
-    def _begin(self, mode: Mode, known: Path) -> _Asked:
+    def _begin(self, mode: Mode, known: Path, like: GoLists | None) -> _Asked:
         kept = self._folder / mode.name
         with contextlib.suppress(OSError):  # nothing is known yet
             shutil.copyfile(known / mode.name, kept)
@@ -70,6 +70,9 @@ class GoLists:
         packages = {package for of_mode, package in self._programs.values() if of_mode == mode}
         asked = _Asked(inputs, [], time.time_ns(), None)
         try:
+            if like and not all(map(inputs.fresh, packages)):
+                with contextlib.suppress(BuildError):  # what Go cannot say there it may say here
+                    inputs.adopt(packages, like.inputs(mode))
             asked.stale = sorted(package for package in packages if not inputs.fresh(package))
             if asked.stale:
                 asked.coming = self._pool.submit(inputs.listing, asked.stale)
@@ -78,7 +81,7 @@ class GoLists:
             asked.coming.set_exception(error)
         return asked
 
-    def _inputs(self, mode: Mode) -> Inputs:
+    def inputs(self, mode: Mode) -> Inputs:
         """Return what is known of a mode once Go has answered; raises BuildError when it cannot."""
         asked = self._asked[mode]
         if asked.coming:

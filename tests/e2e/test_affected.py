@@ -185,6 +185,47 @@ def test_an_edit_affects(cloned: Any, edit: Callable[[Any], object], images: set
         assert affected(cloned, "HEAD~1")[0].startswith(line)
 
 
+def add(more: str, name: str = SOURCE) -> Callable[[Any], object]:
+    return lambda workspace: workspace.write(
+        name, (workspace.read(name) if workspace.path(name).exists() else "") + more
+    )
+
+
+# An edit, the images that it affects, and how often Go is asked of the revision, once a platform.
+LISTED_AGAIN: dict[str, tuple[Callable[[Any], object], set[str], int]] = {
+    "a comment": (add("\n// The end.\n"), {"api"}, 0),
+    "a body": (lambda workspace: workspace.edit(SOURCE, '"apionly"', '"edited"'), {"api"}, 0),
+    "an import": (lambda workspace: workspace.edit(SOURCE, "only\n", 'only\n\nimport _ "errors"\n'), {"api"}, 2),
+    "a constraint": (lambda workspace: workspace.edit(SOURCE, "pack", "//go:build linux\n\npack"), {"api"}, 2),
+    "what is embedded": (add("\n//go:embed x\nvar x string\n"), {"api"}, 2),
+    "a package clause": (lambda workspace: workspace.edit(SOURCE, "package apionly", "package words"), {"api"}, 2),
+    "a new file": (add("package apionly\n", f"{SOURCE[:-3]}_more.go"), {"api"}, 2),
+    "a renamed file": (rename_file, {"api"}, 2),
+    "a module file": (lambda workspace: workspace.edit("services/go.mod", "1.27", "1.26"), {"api", "iam"}, 2),
+}
+
+
+@pytest.mark.parametrize("is_built", [True, False])
+@pytest.mark.parametrize(("edit", "images", "again"), LISTED_AGAIN.values(), ids=LISTED_AGAIN)
+def test_go_is_asked_of_the_revision_where_it_may_say_something_else(
+    cloned: Any,
+    tmp_path: Path,
+    wrap_go: Callable[..., Any],
+    edit: Callable[[Any], object],
+    images: set[str],
+    again: int,
+    *,
+    is_built: bool,
+) -> None:
+    """What a build has kept of the revision is not asked for either."""
+    if is_built:
+        cloned.build("release")
+    edit(cloned)
+    go = wrap_go(cloned, tmp_path / "go")
+    assert names(cloned) == images
+    assert go.count("list") == 2 + (0 if is_built else again)
+
+
 def test_images_that_are_new_or_gone_are_told_apart(cloned: Any) -> None:
     gone_image(cloned)
     new_image(cloned)
