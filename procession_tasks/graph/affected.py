@@ -14,13 +14,11 @@ import procession_tasks
 from procession_tasks.golang.ingredients import Ingredients
 from procession_tasks.graph.cause import ADDED, CHANGED, DELETED, NEW, UNKNOWN, Cause
 from procession_tasks.graph.declaration import changes
-from procession_tasks.graph.definitions import definitions
+from procession_tasks.graph.indexing import index
 from procession_tasks.graph.lists import Comparison
-from procession_tasks.graph.plan import index
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.side import Side
 from procession_tasks.graph.verdicts import FRESH, STALE, WAITING, Graph, Verdict
-from procession_tasks.graph.versions import compared
 from procession_tasks.platform import Platform
 from procession_tasks.states import ABSENT
 from procession_tasks.step import Step
@@ -145,6 +143,9 @@ def _of_lock(step: Step, old: Side, new: Side) -> tuple[Cause, ...]:
     lock, platform = step.option("lock"), Platform.parse(step.option("platform"))
     if old.session.states.state(lock) == new.session.states.state(lock):
         return ()
+    from procession_tasks.graph.definitions import definitions  # only a lock that differs is read
+    from procession_tasks.graph.versions import compared
+
     image = Path(lock).parent.name
     pins = [
         definitions(side.session).lock(definitions(side.session).image(image)).pins(platform) for side in (old, new)

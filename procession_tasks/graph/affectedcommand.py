@@ -115,7 +115,7 @@ def _compared(since: str) -> Sequence[Affected]:
         new.lists.ask(new.programs, closures := here.root / STATE / "closures")
         see_project(there := coming.result(), since)
         before = beside(here, there)
-        old = Side(before, GoLists(before.go, scratch / "old", beside_us))
+        old = Side(before, GoLists(before.go, scratch / "old", beside_us), new)
         _load_old(old, new)
         old.lists.ask(alike(old, new), closures, new.lists)
         return affected(old, new, git.top)

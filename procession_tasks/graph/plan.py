@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from procession_tasks.debian.lock import FILE
 from procession_tasks.definition.load import Image
@@ -52,22 +52,6 @@ def plan(
         _archive_oci(name, platform, pack_oci, date),
         _check_size(image, name, platform, inject),
     )
-
-
-def index(plans: Sequence[Plan]) -> Step:
-    """Declare the step that makes one image index of an image's platforms."""
-    folder = f"build/oci/{plans[0].image}"
-    layouts = {str(one.platform): one.pack_oci.option("output") for one in plans}
-    command = (
-        "index-oci",
-        f"--format={oci.FORMAT}",
-        f"--manifest={plans[0].pack.option('manifest')}",
-        *(f"--layout={platform}={layout}" for platform, layout in sorted(layouts.items())),
-        f"--output={folder}",
-    )
-    inputs = (plans[0].pack.option("manifest"), *(f"{layout}/index.json" for layout in sorted(layouts.values())))
-    outputs = tuple(f"{folder}/{name}" for name in ("index.json", "oci-layout", "blobs"))
-    return Step("index-oci", plans[0].image, "all", command, inputs, outputs)
 
 
 def _programs(

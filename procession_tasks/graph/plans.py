@@ -25,12 +25,17 @@ _PARTS = ("manifest", "image.yaml", "packages.lock.yaml", "rootfs")
 
 
 class Plans:
-    """The plans of one run, by image; each image's usual platform comes first."""
+    """The plans of one run, by image; each image's usual platform comes first.
 
-    def __init__(self, session: Session) -> None:
+    Those of another tree of the project may be `known`: they count where all they were made from is the same here.
+    """
+
+    def __init__(self, session: Session, known: Plans | None = None) -> None:
         self._session = session
+        self._known = known
         self._path = session.root / STATE / "plans"
         self._kept: dict[str, Any] = {}
+        self._made: dict[str, tuple[Any, tuple[Plan, ...]]] = {}
         self._learnt = False
 
     def load(self) -> dict[str, tuple[Plan, ...]]:
@@ -38,7 +43,7 @@ class Plans:
 
         Raises BuildError with the problems of every wrong definition.
         """
-        record = kept.load(self._path)
+        record = self._known.learnt() if self._known else kept.load(self._path)
         common = (code(), self._session.states.state(_SETTINGS), source_date(self._session.environment), str(host()))
         if not isinstance(record, dict) or record.get("common") != common:
             record = {"common": common, "project": None, "images": {}}
@@ -49,7 +54,7 @@ class Plans:
         missing = [name for name in names if not self._holds(name)]
         if missing:
             self._learn(missing)
-        return {name: tuple(map(restore, record["images"][name][1])) for name in names}
+        return {name: self._restored(name) for name in names}
 
     def save(self) -> None:
         """Keep what this run planned."""
@@ -57,6 +62,15 @@ class Plans:
             with contextlib.suppress(OSError):  # a full disk costs time in the next run, no more
                 kept.save(self._path, self._kept)
             self._learnt = False
+
+    def learnt(self) -> dict[str, Any]:
+        """Return what is known after `load`, as it is kept; for another tree to go on from."""
+        return {**self._kept, "images": dict(self._kept["images"])}
+
+    def made(self, name: str, flat: Any) -> tuple[Plan, ...] | None:
+        """Return the plans of an image as `load` did, if they are what `flat` stands for."""
+        was, plans = self._made.get(name, (None, ()))
+        return plans if was == flat else None
 
     def _names(self) -> list[str]:
         folder = self._kept["project"][0]
@@ -80,6 +94,13 @@ class Plans:
     def _holds(self, name: str) -> bool:
         planned = self._kept["images"].get(name)
         return planned is not None and planned[0] == self._made_from(name, planned[1])
+
+    def _restored(self, name: str) -> tuple[Plan, ...]:
+        """Return the plans of an image; the same objects as another tree's where they are the same there."""
+        flat = self._kept["images"][name][1]
+        plans = self._known.made(name, flat) if self._known else None
+        self._made[name] = flat, plans or tuple(map(restore, flat))
+        return self._made[name][1]
 
     def _made_from(self, name: str, plans: Any) -> Any:
         """State everything that a plan was made from beside the settings and our code."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from procession_tasks.errors import BuildError
-from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.golists import GoLists
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.plans import Plans
@@ -27,17 +24,23 @@ class WrongHereError(BuildError):
 class Side:
     """A tree: `session` is in its folder, and nothing is written there.
 
-    `lists` has what its programs are compiled from.  `problems` has what keeps an image from being planned.
+    `lists` has what its programs are compiled from; `like` is another tree of the project whose plans are loaded.
+    `problems` has what keeps an image from being planned.
     """
 
     session: Session
     lists: GoLists
+    like: Side | None = None
     plans: dict[str, tuple[Plan, ...]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    planned: Plans = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.planned = Plans(self.session, self.like.planned if self.like else None)
 
     def load(self) -> None:
         """Plan every image; raises BuildError with what is wrong with any."""
-        self.plans = Plans(self.session).load()
+        self.plans = self.planned.load()
 
     @property
     def programs(self) -> list[ProgramPlan]:
@@ -52,10 +55,12 @@ class Side:
         try:
             self.load()
         except BuildError:
+            from procession_tasks.graph.definitions import definitions  # not needed when all is known
+
             for name in definitions(self.session).image_names():
                 select([f"build:{name}"])
                 try:
-                    self.plans |= Plans(self.session).load()
+                    self.plans |= self.planned.load()
                 except BuildError as error:
                     self.problems[name] = error.message.partition("\n")[0]
             select(["build"])
@@ -73,9 +78,5 @@ def see_project(root: Path, revision: str) -> None:
 
 
 def beside(session: Session, root: Path) -> Session:
-    """Make the session of the same project in another tree, which takes over what is known of this one's plans."""
-    other = root / STATE
-    with contextlib.suppress(OSError):
-        other.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(session.root / STATE / "plans", other / "plans")
-    return Session(root, session.environment, States(root, other / "states"))
+    """Make the session of the same project in another tree."""
+    return Session(root, session.environment, States(root, root / STATE / "states"))

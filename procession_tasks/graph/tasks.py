@@ -15,7 +15,7 @@ from procession_tasks.graph import ends
 from procession_tasks.graph.actions import tool
 from procession_tasks.graph.batch import Batch
 from procession_tasks.graph.checker import Listed
-from procession_tasks.graph.plan import index
+from procession_tasks.graph.indexing import index
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.selection import is_about_locks, may_need
 from procession_tasks.graph.session import session

@@ -113,7 +113,7 @@ def needs_of(images: Iterable[Iterable[Any]]) -> dict[str, set[str]]:
 
 def _steps(images: Iterable[Iterable[Any]]) -> Iterator[tuple[str, Any, Any]]:
     """List each step with the name of its task, and its mode if it is of a program."""
-    from procession_tasks.graph.plan import index  # as above
+    from procession_tasks.graph.indexing import index  # as above
 
     for of_image in map(tuple, images):
         for plan in of_image:
