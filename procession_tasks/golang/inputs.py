@@ -19,7 +19,6 @@ from procession_tasks.golang.closure import Package
 from procession_tasks.golang.command import Context, run_go
 from procession_tasks.golang.difference import Difference, of_files, of_package
 from procession_tasks.golang.ingredients import Compiled, Ingredients
-from procession_tasks.golang.likeness import is_alike
 from procession_tasks.golang.modules import module_files
 from procession_tasks.golang.program import Mode, list_command
 from procession_tasks.golang.said import said
@@ -46,23 +45,25 @@ class Inputs:
     something else: the sources (their imports and build constraints), the files that build
     constraints leave out, the names in their folders, the module files, the C compiler.
     `is_kept` tells whether that can be relied on by the next run, for every program listed in
-    this one.
+    this one.  Who only looks has nothing written there.
     """
 
-    def __init__(self, context: Context, mode: Mode, path: Path) -> None:
+    def __init__(self, context: Context, mode: Mode, path: Path, *, only_looks: bool = False) -> None:
         self._context = context
         self._mode = mode
         self._path = path
+        self._only_looks = only_looks
         self._record: dict[str, Any] | None = None
         self._fresh: dict[str, bool] = {}
         self._still: bool | None = None
         self._same: set[int] = set()
         self._changed: dict[int, tuple[Difference, ...]] = {}
+        self._around: tuple[Difference, ...] | None = None
         self._differences: dict[str, tuple[Difference, ...]] = {}
         self._listed: dict[str, frozenset[int]] = {}
         self._broken: set[str] = set()
         self._moved: dict[int, bool] = {}
-        self._compiled: dict[int, Compiled] = {}
+        self._compiled: list[Compiled] = []
         self.is_kept = True
 
     def fresh(self, package: str) -> bool:
@@ -102,15 +103,11 @@ class Inputs:
 
         What several programs have in common is the same object.
         """
-        compiled = tuple(self._compiled_from(index) for index in self._listed[package])
-        return Ingredients((f"go {self._mode.version}", *self._compiler_line()), compiled)
-
-    def _compiled_from(self, index: int) -> Compiled:
-        if (found := self._compiled.get(index)) is None:
-            listed = self._kept()["packages"][index]
-            found = Compiled(listed["path"], listed["module"], listed["digest"], listed["files"])
-            self._compiled[index] = found
-        return found
+        if not self._compiled:
+            packages = self._kept()["packages"]
+            self._compiled += (Compiled(one["path"], one["module"], one["digest"], one["files"]) for one in packages)
+        compiled = map(self._compiled.__getitem__, self._listed[package])
+        return Ingredients((f"go {self._mode.version}", *self._compiler_line()), tuple(compiled))
 
     def digest(self, package: str) -> str:
         """Digest what is kept of a program's inputs: as long as it is the same, `text` is."""
@@ -191,13 +188,20 @@ class Inputs:
 
     def _found(self, indexes: frozenset[int]) -> tuple[Difference, ...]:
         """Collect what is not as it was of these packages and of what concerns them all."""
-        found = set(of_files(self._kept()["watched"], self._context.states))
-        compiler, before = self._compiler_line(), self._kept().get("compiler")
-        if compiler != before:
-            found.add(Difference(self._mode.cc, " ".join(before or (ABSENT,)), " ".join(compiler) or ABSENT))
+        found = {*self._changes_around()}
         for index in indexes - self._same:
             found.update(self._changes(index))
         return tuple(sorted(found, key=lambda one: one.path))
+
+    def _changes_around(self) -> tuple[Difference, ...]:
+        """Say how the module files and the C compiler are not as they were."""
+        if self._around is None:
+            found = of_files(self._kept()["watched"], self._context.states)
+            compiler, before = self._compiler_line(), self._kept().get("compiler")
+            if compiler != before:
+                found.append(Difference(self._mode.cc, " ".join(before or (ABSENT,)), " ".join(compiler) or ABSENT))
+            self._around = tuple(found)
+        return self._around
 
     def _changes(self, index: int) -> tuple[Difference, ...]:
         """Say how a package is not as it was; nothing for one that is."""
@@ -217,6 +221,8 @@ class Inputs:
         More is taken for that than for `fresh`: a Go file may differ below its header.  It replaces what is kept,
         if that can be relied on for anything.
         """
+        from procession_tasks.golang.likeness import is_alike  # a build takes over nothing
+
         there, here = other._kept(), self._context
         if there.get("compiler") != self._compiler_line() or not here.states.same(there["watched"]):
             return
@@ -232,7 +238,6 @@ class Inputs:
         self._replace({**there, "packages": packages, "programs": programs})
         self._listed = dict(programs)
         self._fresh.clear()
-        self._still = None
 
     def learn(self, names: Sequence[str], listed: Mapping[str, Package], started: int) -> None:
         """Replace what is kept of these programs; the others stay if they are still fresh.
@@ -246,33 +251,38 @@ class Inputs:
         others = {name: old["programs"][name] for name in old["programs"] if name not in names and self.fresh(name)}
         table = [old["packages"][index] for index in sorted({i for indexes in others.values() for i in indexes})]
         places = {package["path"]: index for index, package in enumerate(table)}
-        homes: set[str] = {self._mode.module}
-        written: dict[str, bool] = {}  # by package: most are part of many programs
         programs = {
             name: frozenset(places[old["packages"][i]["path"]] for i in indexes) for name, indexes in others.items()
         }
         self._listed = dict(programs)
-        for name in names:
-            main = closure.main_package(name, listed, self._mode.module)
-            below = closure.closure(main, listed)
-            for package in below:
-                homes |= {package.home} if package.home else set()
-                if package.path not in places:
-                    places[package.path] = len(table)
-                    table.append(self._stated(package))
-            self._listed[name] = frozenset(places[package.path] for package in below)
-            if not below or any(package.broken for package in below):
+        below = {name: closure.closure(closure.main_package(name, listed, self._mode.module), listed) for name in names}
+        found = {package.path: package for packages in below.values() for package in packages}
+        for package in found.values():
+            if package.path not in places:
+                places[package.path] = len(table)
+                table.append(self._stated(package))
+        changed_since = self._context.states.changed_since
+        written = {path for path, package in found.items() if changed_since(_looked_at(package), started)}
+        for name, packages in below.items():
+            self._listed[name] = frozenset(places[package.path] for package in packages)
+            if not packages or any(package.broken for package in packages):
                 self._broken.add(name)
                 self.is_kept = False
-            elif any(self._is_written(package, started, written) for package in below):
+            elif any(package.path in written for package in packages):
                 self.is_kept = False
             else:
                 programs[name] = self._listed[name]
+        homes = {self._mode.module, *(package.home for package in found.values() if package.home)}
         module_files = self._module_files(homes) | _module_borders(table, homes)
         watched = tuple((path, self._context.states.state(path)) for path in sorted(module_files))
         compiler = self._compiler_line()
         record = {"key": self._key(), "watched": watched, "compiler": compiler, "packages": tuple(table)}
         self._replace({**record, "programs": programs})
+        self._save()
+
+    def _save(self) -> None:
+        if self._only_looks:
+            return
         try:
             kept.save(self._path, self._record)
         except OSError:  # a full disk costs time in the next run, no more
@@ -281,6 +291,7 @@ class Inputs:
     def _replace(self, record: dict[str, Any]) -> None:
         """Go on with another record, and forget what was found of the one before by its indexes."""
         self._record = record
+        self._still = self._around = None
         for found in (self._same, self._changed, self._compiled, self._moved):
             found.clear()
 
@@ -303,11 +314,6 @@ class Inputs:
             "ignored": tuple((path, states.state(path)) for path in package.ignored),
             "folders": tuple((path, states.listing(path)) for path in package.folders),
         }
-
-    def _is_written(self, package: Package, started: int, known: dict[str, bool]) -> bool:
-        if package.path not in known:
-            known[package.path] = self._context.states.changed_since(_looked_at(package), started)
-        return known[package.path]
 
     def _module_files(self, homes: set[str]) -> set[str]:
         names = ["go.mod", "go.sum", "vendor/modules.txt"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit.cmdparse import CmdParseError
@@ -23,7 +22,12 @@ if TYPE_CHECKING:
     from procession_tasks.graph.side import Side
 
 _AT_ONCE = 2  # of `go list`, each of which is slow to begin and then uses all processors
+_LOOK_S = 0.1
 _MATRICES = [("", "no matrix"), ("github", "a job's matrix"), ("gitlab", "what jobs of a child pipeline extend")]
+
+
+class WrongHereError(BuildError):
+    """A definition of the tree that is worked on is wrong."""
 
 
 class AffectedImages(Located):
@@ -64,15 +68,8 @@ class AffectedImages(Located):
 
 
 def _answer(since: str, form: str) -> int:
-    from procession_tasks.graph import affectedtext  # commands are loaded by who runs another
-    from procession_tasks.graph.revision import RevisionError
-    from procession_tasks.graph.side import WrongHereError
+    from procession_tasks.graph.revision import RevisionError  # commands are loaded by who runs another
 
-    forms = {
-        "json": lambda found: affectedtext.to_json(found, since),
-        "github": affectedtext.to_github,
-        "gitlab": affectedtext.to_gitlab,
-    }
     try:
         found = _compared(since)
     except (RevisionError, WrongHereError) as error:
@@ -84,13 +81,24 @@ def _answer(since: str, form: str) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+    _tell(found, since, form)
+    return 0
+
+
+def _tell(found: Sequence[Affected], since: str, form: str) -> None:
+    from procession_tasks.graph import affectedtext  # as above
+
+    forms = {
+        "json": lambda found: affectedtext.to_json(found, since),
+        "github": affectedtext.to_github,
+        "gitlab": affectedtext.to_gitlab,
+    }
     if form in forms:
         sys.stdout.write(forms[form](found))
     elif found:
         sys.stdout.writelines(f"{line}\n" for line in affectedtext.to_text(found))
     else:
         sys.stderr.write(f"no image is affected: all are made from what they were made from at {since}\n")
-    return 0
 
 
 def _compared(since: str) -> Sequence[Affected]:
@@ -100,14 +108,13 @@ def _compared(since: str) -> Sequence[Affected]:
 
     here = session()
     git = repository(here.root, here.environment)
-    with ExitStack() as stack, ThreadPoolExecutor(1 + _AT_ONCE) as beside_us, _stopping():
+    with ExitStack() as stack, ThreadPoolExecutor(1 + _AT_ONCE) as beside_us, _stopping(beside_us):
         coming = beside_us.submit(stack.enter_context, materialized(since, here.root, git))
         from procession_tasks.graph.affected import affected, alike  # git is at work meanwhile
         from procession_tasks.graph.golists import GoLists
-        from procession_tasks.graph.side import Side, WrongHereError, beside, see_project
+        from procession_tasks.graph.side import Side, beside, see_project
 
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="procession-")))
-        new = Side(here, GoLists(here.go, scratch / "new", beside_us))
+        new = Side(here, GoLists(here.go, beside_us))
         try:
             new.load()
         except BuildError as error:
@@ -115,21 +122,25 @@ def _compared(since: str) -> Sequence[Affected]:
         new.lists.ask(new.programs, closures := here.root / STATE / "closures")
         see_project(there := coming.result(), since)
         before = beside(here, there)
-        old = Side(before, GoLists(before.go, scratch / "old", beside_us), new)
+        old = Side(before, GoLists(before.go, beside_us), new)
         _load_old(old, new)
         old.lists.ask(alike(old, new), closures, new.lists)
         return affected(old, new, git.top)
 
 
 @contextmanager
-def _stopping() -> Iterator[None]:
-    """Stop what runs beside us when the user stops us: somebody waits for it next."""
+def _stopping(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Stop what runs beside us when we give up: whoever leaves waits for it."""
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException:
         from procession_tasks.graph.actions import interrupt  # nobody else needs it
 
-        interrupt()
+        ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+        ending.start()
+        while ending.is_alive():  # what was about to start is stopped then
+            interrupt()
+            ending.join(_LOOK_S)
         raise
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, Future
@@ -30,11 +29,10 @@ class _Asked:
 
 
 class GoLists:
-    """The lists of a tree's programs; `folder` is a place of their own for what Go says."""
+    """The lists of a tree's programs; nothing is written there."""
 
-    def __init__(self, context: Context, folder: Path, pool: Executor) -> None:
+    def __init__(self, context: Context, pool: Executor) -> None:
         self._context = context
-        self._folder = folder
         self._pool = pool
         self._programs: dict[str, tuple[Mode, str]] = {}
         self._asked: dict[Mode, _Asked] = {}
@@ -47,8 +45,9 @@ class GoLists:
         """
         for one in programs:
             self._programs[f"go-inputs:{one.list.subject}"] = one.program.mode, one.program.package
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for mode in dict.fromkeys(mode for mode, _ in self._programs.values()):
+        modes = {mode for mode, _ in self._programs.values()}
+        # First what keeps nobody waiting: Go, where nothing is known yet, or else what is known here.
+        for mode in sorted(modes, key=lambda mode: ((known / mode.name).exists() == (like is None), mode.name)):
             self._asked[mode] = self._begin(mode, known, like)
 
     def of(self, task: str) -> Ingredients | str | None:
@@ -63,10 +62,7 @@ class GoLists:
         return "go list found fault with it" if inputs.is_broken(package) else inputs.ingredients(package)
 
     def _begin(self, mode: Mode, known: Path, like: GoLists | None) -> _Asked:
-        kept = self._folder / mode.name
-        with contextlib.suppress(OSError):  # nothing is known yet
-            shutil.copyfile(known / mode.name, kept)
-        inputs = Inputs(self._context, mode, kept)
+        inputs = Inputs(self._context, mode, known / mode.name, only_looks=True)
         packages = {package for of_mode, package in self._programs.values() if of_mode == mode}
         asked = _Asked(inputs, [], time.time_ns(), None)
         try:

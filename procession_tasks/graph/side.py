@@ -16,10 +16,6 @@ from procession_tasks.graph.session import STATE, Session
 from procession_tasks.states import States
 
 
-class WrongHereError(BuildError):
-    """A definition of the tree that is worked on is wrong."""
-
-
 @dataclass(eq=False)
 class Side:
     """A tree: `session` is in its folder, and nothing is written there.

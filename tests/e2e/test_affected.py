@@ -385,6 +385,16 @@ def test_a_revision_that_is_none_is_wrong_usage(cloned: Any, revision: str) -> N
     assert ended.err.startswith(rule)
 
 
+def test_a_mistake_is_told_before_go_has_answered(
+    cloned: Any, tmp_path: Path, wrap_go: Callable[..., Any], start: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
+    wrap_go(cloned, tmp_path / "go", listing="sleep 600")
+    run = start(cloned, "affected", "--since", "nowhere")
+    wait_until(lambda: not run.going, "it has ended", 30)
+    assert run.wait() == USAGE
+    assert run.err.startswith("--since: must be a revision of git, got 'nowhere'")
+
+
 def test_a_shallow_clone_says_what_to_fetch(cloned: Any, tmp_path: Path) -> None:
     commit(cloned)
     subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{cloned.root}", tmp_path / "shallow"], check=True)
