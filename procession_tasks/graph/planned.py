@@ -47,9 +47,13 @@ class Plan:
     check_size: Step | None = None
 
 
-def flatten(plan: Plan) -> Any:
-    """Turn a plan into plain tuples, to be kept."""
-    return dataclasses.astuple(plan)
+def flatten(value: Any) -> Any:
+    """Turn a plan into plain tuples, to be kept; as `dataclasses.astuple` does, which copies each string."""
+    if isinstance(value, tuple):
+        return tuple(map(flatten, value))
+    if dataclasses.is_dataclass(value):
+        return tuple(flatten(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return value
 
 
 def restore(flat: Any) -> Plan:

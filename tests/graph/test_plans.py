@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import marshal
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from procession_tasks.graph.planned import flatten, restore
 from procession_tasks.graph.plans import Plans
 from procession_tasks.graph.session import Session
 from procession_tasks.states import States
@@ -48,6 +51,13 @@ def test_what_differs_in_another_tree_is_planned_there_alone(trees: tuple[Path, 
     assert first.load() == plans
     assert not (trees[0] / "build/state").exists()
     assert not (trees[1] / "build/state").exists()
+
+
+def test_plans_are_kept_as_plain_values(workspace: Any) -> None:
+    for plan in Plans(session(workspace.root)).load()["api"]:
+        flat = flatten(plan)
+        assert flat == dataclasses.astuple(plan)
+        assert restore(marshal.loads(marshal.dumps(flat))) == plan
 
 
 def test_other_settings_plan_anew(trees: tuple[Path, Path]) -> None:
