@@ -120,6 +120,7 @@ def _compared(since: str) -> Sequence[Affected]:
         except BuildError as error:
             raise WrongHereError(error.message, hint=error.hint) from None
         new.lists.ask(new.programs, closures := here.root / STATE / "closures")
+        new.lists.learn_until(coming)
         see_project(there := coming.result(), since)
         before = beside(here, there)
         old = Side(before, GoLists(before.go, beside_us), new)

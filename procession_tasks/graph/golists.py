@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from procession_tasks.errors import BuildError
 from procession_tasks.golang.closure import Package
@@ -49,6 +50,16 @@ class GoLists:
         # First what keeps nobody waiting: Go, where nothing is known yet, or else what is known here.
         for mode in sorted(modes, key=lambda mode: ((known / mode.name).exists() == (like is None), mode.name)):
             self._asked[mode] = self._begin(mode, known, like)
+
+    def learn_until(self, other: Future[Any]) -> None:
+        """Learn what Go answers as long as something else is not there."""
+        for mode, asked in self._asked.items():
+            if asked.coming:
+                wait((asked.coming, other), return_when=FIRST_COMPLETED)
+            if other.done():
+                return
+            with contextlib.suppress(BuildError):  # told of each program
+                self.inputs(mode)
 
     def of(self, task: str) -> Ingredients | str | None:
         """Say what a program is compiled from, or in words why that is not known; None for one never asked about."""

@@ -27,13 +27,14 @@ class Git:
     top: Path
     environment: Mapping[str, str]
 
-    def ask(self, *words: str, **environment: str) -> process.Finished:
-        """Run git to its end, whatever that is."""
-        return process.run((self.program, *words), folder=self.top, environment={**self.environment, **environment})
+    def ask(self, *words: str, stdin: bytes | None = None, index: str | None = None) -> process.Finished:
+        """Run git to its end, whatever that is; `index` is one to work on in place of the repository's."""
+        environment = {**self.environment, "GIT_INDEX_FILE": index} if index else self.environment
+        return process.run((self.program, *words), folder=self.top, environment=environment, stdin=stdin)
 
-    def run(self, *words: str, **environment: str) -> None:
+    def run(self, *words: str, index: str | None = None) -> None:
         """Run git; raises BuildError with what it says when it fails."""
-        finished = self.ask(*words, **environment)
+        finished = self.ask(*words, index=index)
         if finished.status != 0:
             raise BuildError(f"git {words[0]}: {_said(finished)}")
 
@@ -65,11 +66,14 @@ def materialized(revision: str, root: Path, git: Git) -> Iterator[Path]:
     revision, BuildError when git cannot give it.
     """
     tree = _tree(git, revision)
+    folder = room(*_extent(git, tree), git.environment)
     with contextlib.ExitStack() as stack:
         try:
-            place = _written(tree, git, room(*_extent(git, tree), git.environment), stack)
-        except (BuildError, OSError):  # there was room, and somebody else took it
-            stack.close()
+            place = _written(tree, git, folder, stack)
+        except (BuildError, OSError):
+            if folder is None:
+                raise
+            stack.close()  # there was room, and somebody else took it
             interruption.check()
             place = _written(tree, git, None, stack)
         yield place / root.resolve().relative_to(git.top)
@@ -81,17 +85,29 @@ def _written(tree: str, git: Git, folder: Path | None, stack: contextlib.ExitSta
         tempfile.TemporaryDirectory(prefix="procession-", dir=folder, ignore_cleanup_errors=True)
     )
     place = Path(scratch).resolve() / "tree"
-    index = {"GIT_INDEX_FILE": f"{scratch}/index"}
-    git.run("read-tree", tree, **index)
-    git.run("checkout-index", "--all", "--quiet", f"--prefix={place}/", **index)
+    index = f"{scratch}/index"
+    git.run("read-tree", tree, index=index)
+    git.run("checkout-index", "--all", "--quiet", f"--prefix={place}/", index=index)
     return place
 
 
 def _extent(git: Git, tree: str) -> tuple[int, int]:
-    """Count the files of a tree and their bytes."""
-    listed = git.ask("ls-tree", "-r", "-l", "-z", "--full-tree", tree).stdout.split(b"\0")[:-1]
-    sizes = [line.partition(b"\t")[0].split()[-1] for line in listed]
-    return len(sizes), sum(int(size) for size in sizes if size.isdigit())  # a submodule has none
+    """Count the files of a tree and estimate their bytes.
+
+    git opens each object to tell how large it is; most are about as large as the file that is here.
+    """
+    listed = git.ask("ls-tree", "-r", "-z", "--full-tree", tree).stdout.split(b"\0")[:-1]
+    top, size, gone = os.fsencode(git.top), 0, []
+    for line in listed:
+        described, _, name = line.partition(b"\t")
+        try:
+            size += os.lstat(top + b"/" + name).st_size
+        except OSError:
+            gone.append(described.split()[-1])
+    if gone:
+        told = git.ask("cat-file", "--batch-check=%(objectsize)", stdin=b"\n".join([*gone, b""])).stdout.split()
+        size += sum(int(one) for one in told if one.isdigit())  # a submodule's commit is not here
+    return len(listed), size
 
 
 def _tree(git: Git, revision: str) -> str:

@@ -85,6 +85,18 @@ def test_a_tree_is_written_to_memory_and_removed(git: Git, memory: Path, monkeyp
     assert list(memory.iterdir()) == []
 
 
+def test_what_is_not_here_any_more_needs_its_room(git: Git, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git is asked of that alone; what is here is about as large as it was."""
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(revision, "room", lambda *extent: asked.append(extent[:2]) or memory)
+    (git.top / "below/file").rename(git.top / "below/other")
+    (git.top / "link").unlink()
+    (git.top / "link").write_text("12345678")
+    with materialized("HEAD", git.top, git):
+        pass
+    assert asked == [(2, len("text\n") + len("12345678"))]
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_where_memory_fails_the_disk_is_used(
     git: Git, memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
