@@ -39,14 +39,19 @@ class States:
     paths are relative to `root`, or absolute.
     """
 
-    def __init__(self, root: Path, cache: Path) -> None:
+    def __init__(self, root: Path, cache: Path, like: States | None = None) -> None:
+        """`like` are those of another tree, which has some of the same files."""
         self._root = f"{root}/"
         self._cache = cache
-        self._known: dict[str, tuple[Key, str]] = kept.load(cache) or {}
+        self._known: dict[str, tuple[Key, str]] = like.known() if like else kept.load(cache) or {}
         self._seen: dict[str, str] = {}
         self._stamps: dict[str, Stamp] = {}
         self._racy: set[str] = set()
         self._changed = False
+
+    def known(self) -> dict[str, tuple[Key, str]]:
+        """Return the digests that are known by now, each with what `stat` said then."""
+        return dict(self._known)
 
     def state(self, path: str) -> str:
         """Return the state of a path as of this run's first look at it."""

@@ -103,7 +103,8 @@ def _tell(found: Sequence[Affected], since: str, form: str) -> None:
 
 def _compared(since: str) -> Sequence[Affected]:
     """Compare the tree here with that of a revision; raises BuildError when one of them cannot be read."""
-    from procession_tasks.graph.revision import materialized, repository  # as above
+    from procession_tasks.graph.git import repository  # as above
+    from procession_tasks.graph.revision import materialized
     from procession_tasks.graph.session import STATE, session
 
     here = session()

@@ -75,4 +75,4 @@ def see_project(root: Path, revision: str) -> None:
 
 def beside(session: Session, root: Path) -> Session:
     """Make the session of the same project in another tree."""
-    return Session(root, session.environment, States(root, root / STATE / "states"))
+    return Session(root, session.environment, States(root, root / STATE / "states", session.states))

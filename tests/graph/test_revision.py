@@ -12,8 +12,9 @@ import pytest
 
 from procession_tasks.errors import BuildError
 from procession_tasks.graph import inmemory, revision
+from procession_tasks.graph.git import Git, repository
 from procession_tasks.graph.inmemory import room
-from procession_tasks.graph.revision import Git, materialized, repository
+from procession_tasks.graph.revision import materialized
 
 MEGABYTE = 1024 * 1024
 
