@@ -124,6 +124,7 @@ def _compared(since: str) -> Sequence[Affected]:
         new.lists.learn_until(coming)
         see_project(there := coming.result(), since)
         before = beside(here, there)
+        new.lists.ask_rest(before.go, closures)
         old = Side(before, GoLists(before.go, beside_us), new)
         _load_old(old, new)
         old.lists.ask(alike(old, new), closures, new.lists)

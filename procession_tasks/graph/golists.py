@@ -21,12 +21,13 @@ from procession_tasks.graph.planned import ProgramPlan
 
 @dataclass(eq=False, slots=True)
 class _Asked:
-    """What was asked of the programs of one mode; `coming` is the answer, until it is learnt."""
+    """What is asked of the programs of one mode, if any are stale; `coming` is the answer, until it is learnt."""
 
     inputs: Inputs
+    packages: frozenset[str]
     stale: list[str]
     started: int
-    coming: Future[Mapping[str, Package]] | None
+    coming: Future[Mapping[str, Package]] | None = None
 
 
 class GoLists:
@@ -42,7 +43,8 @@ class GoLists:
         """Have Go list what is not known of programs, and return without waiting for it; to be called once.
 
         `known` is a folder with what Go said before, here or in a tree like this.  It is relied on as by a build:
-        while all that was looked at is the same.  Then comes what is known of a tree `like` this one.
+        while all that was looked at is the same.  Then comes what is known of a tree `like` this one.  Without
+        one, Go is not asked yet about what it said something of before: see `ask_rest`.
         """
         for one in programs:
             self._programs[f"go-inputs:{one.list.subject}"] = one.program.mode, one.program.package
@@ -50,6 +52,15 @@ class GoLists:
         # First what keeps nobody waiting: Go, where nothing is known yet, or else what is known here.
         for mode in sorted(modes, key=lambda mode: ((known / mode.name).exists() == (like is None), mode.name)):
             self._asked[mode] = self._begin(mode, known, like)
+
+    def ask_rest(self, context: Context, known: Path) -> None:
+        """Take what Go said before, if it would say the same here as in the tree of `context`; or ask it."""
+        for mode, asked in self._asked.items():
+            if asked.stale and not asked.coming:
+                with contextlib.suppress(BuildError):  # told of each program
+                    asked.inputs.adopt(asked.packages, Inputs(context, mode, known / mode.name, only_looks=True))
+                    asked.stale = [package for package in asked.stale if not asked.inputs.fresh(package)]
+                self._list(asked)
 
     def learn_until(self, other: Future[Any]) -> None:
         """Learn what Go answers as long as something else is not there."""
@@ -74,24 +85,28 @@ class GoLists:
 
     def _begin(self, mode: Mode, known: Path, like: GoLists | None) -> _Asked:
         inputs = Inputs(self._context, mode, known / mode.name, only_looks=True)
-        packages = {package for of_mode, package in self._programs.values() if of_mode == mode}
-        asked = _Asked(inputs, [], time.time_ns(), None)
+        packages = frozenset(package for of_mode, package in self._programs.values() if of_mode == mode)
+        asked = _Asked(inputs, packages, [], time.time_ns())
         try:
             if like and not all(map(inputs.fresh, packages)):
                 with contextlib.suppress(BuildError):  # what Go cannot say there it may say here
                     inputs.adopt(packages, like.inputs(mode))
             asked.stale = sorted(package for package in packages if not inputs.fresh(package))
-            if asked.stale:
-                asked.coming = self._pool.submit(inputs.listing, asked.stale)
+            if like or not all(map(inputs.holds, packages)):
+                self._list(asked)
         except BuildError as error:
             asked.coming = Future()
             asked.coming.set_exception(error)
         return asked
+
+    def _list(self, asked: _Asked) -> None:
+        if asked.stale:
+            asked.coming = self._pool.submit(asked.inputs.listing, asked.stale)
 
     def inputs(self, mode: Mode) -> Inputs:
         """Return what is known of a mode once Go has answered; raises BuildError when it cannot."""
         asked = self._asked[mode]
         if asked.coming:
             asked.inputs.learn(asked.stale, asked.coming.result(), asked.started)
-            asked.coming = None
+            asked.stale, asked.coming = [], None
         return asked.inputs

@@ -191,7 +191,7 @@ def add(more: str, name: str = SOURCE) -> Callable[[Any], object]:
     )
 
 
-# An edit, the images that it affects, and how often Go is asked of the revision, once a platform.
+# An edit, the images that it affects, and how often Go is asked because of it, once a platform.
 LISTED_AGAIN: dict[str, tuple[Callable[[Any], object], set[str], int]] = {
     "a comment": (add("\n// The end.\n"), {"api"}, 0),
     "a body": (lambda workspace: workspace.edit(SOURCE, '"apionly"', '"edited"'), {"api"}, 0),
@@ -207,7 +207,7 @@ LISTED_AGAIN: dict[str, tuple[Callable[[Any], object], set[str], int]] = {
 
 @pytest.mark.parametrize("is_built", [True, False])
 @pytest.mark.parametrize(("edit", "images", "again"), LISTED_AGAIN.values(), ids=LISTED_AGAIN)
-def test_go_is_asked_of_the_revision_where_it_may_say_something_else(
+def test_go_is_asked_where_it_may_say_something_else(
     cloned: Any,
     tmp_path: Path,
     wrap_go: Callable[..., Any],
@@ -217,13 +217,13 @@ def test_go_is_asked_of_the_revision_where_it_may_say_something_else(
     *,
     is_built: bool,
 ) -> None:
-    """What a build has kept of the revision is not asked for either."""
+    """What a build has kept of the revision is not asked for, nor what Go would say of what is here as it did then."""
     if is_built:
         cloned.build("release")
     edit(cloned)
     go = wrap_go(cloned, tmp_path / "go")
     assert names(cloned) == images
-    assert go.count("list") == 2 + (0 if is_built else again)
+    assert go.count("list") == again + (0 if is_built else 2)
 
 
 def test_images_that_are_new_or_gone_are_told_apart(cloned: Any) -> None:
