@@ -228,9 +228,10 @@ class Objects:
             self._sound.add(digest)
 
     def _is_kept(self, action: bytes, asked: Keyed, digest: Digest) -> bool:
-        listed = self._index.get(action)
-        if not self._disk.has(digest) or (listed and listed.digest == digest):
-            return self._disk.has(digest)
+        if not self._disk.has(digest):
+            return False
+        if (listed := self._index.get(action)) and listed.digest == digest:
+            return True
         kept = self._disk.result(asked.key)
         return (
             kept is not None and entry.is_bound(kept, asked.key) and kept.output_files == _result(digest).output_files
