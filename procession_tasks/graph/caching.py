@@ -25,7 +25,7 @@ from procession_tasks.cache.settings import Chosen, chosen
 from procession_tasks.cache.signing import Signer, Verifier
 from procession_tasks.cache.store import Store
 from procession_tasks.graph.actions import tool
-from procession_tasks.graph.definitions import definitions
+from procession_tasks.graph.project import project
 from procession_tasks.graph.session import STATE, Session, Taken
 from procession_tasks.notice import warn
 from procession_tasks.once import once
@@ -156,7 +156,7 @@ def is_cached(step: Step, session: Session, written: Mapping[str, bytes]) -> boo
 @once
 def caching(session: Session) -> Caching | None:
     """Return the caches of a session, None where there are none; raises BuildError for settings that are wrong."""
-    settings = chosen(definitions(session).project.cache, session.root, session.environment)
+    settings = chosen(project(session).cache, session.root, session.environment)
     if not settings.disk and settings.remote is None:
         return None
     caches = Caching(session, settings)

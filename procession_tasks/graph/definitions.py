@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from procession_tasks.debian.lock import FILE, Lock, disagreements, parse_lock
 from procession_tasks.definition.load import Image, image_names, load_image
 from procession_tasks.definition.model import Project
-from procession_tasks.definition.project import load_project
 from procession_tasks.errors import BuildError, DefinitionError, Problem
 from procession_tasks.graph.plan import plan
 from procession_tasks.graph.planned import Plan
+from procession_tasks.graph.project import project
 from procession_tasks.graph.session import Session, source_date
 from procession_tasks.once import once
 from procession_tasks.platform import host
@@ -30,7 +30,7 @@ class Definitions:
     @functools.cached_property
     def project(self) -> Project:
         """The settings; raises DefinitionError."""
-        return load_project(self._session.root)
+        return project(self._session)
 
     def image_names(self) -> tuple[str, ...]:
         """List the definitions; raises BuildError when their folder cannot be read."""

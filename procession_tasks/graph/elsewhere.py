@@ -13,8 +13,8 @@ from procession_tasks.golang import toolchain
 from procession_tasks.golang.ingredients import sources
 from procession_tasks.golang.program import Mode
 from procession_tasks.golang.said import said
-from procession_tasks.graph.definitions import definitions
 from procession_tasks.graph.planned import ProgramPlan
+from procession_tasks.graph.project import project
 from procession_tasks.graph.session import STATE, Session
 from procession_tasks.notice import warn
 from procession_tasks.once import once
@@ -71,7 +71,7 @@ def compile_programs(plans: Mapping[str, ProgramPlan], session: Session) -> tupl
         warn(f"engine {engine.name}: {error}; compiling here")
         return set(), {}
     try:
-        most = definitions(session).project.remote.jobs
+        most = project(session).remote.jobs
         interruption.few_at_once(lambda pair: _compile(*pair, job), plans.items(), most)
     finally:
         shutil.rmtree(job.disk.folder, ignore_errors=True)
@@ -82,7 +82,7 @@ def compile_programs(plans: Mapping[str, ProgramPlan], session: Session) -> tupl
 
 @once
 def _engine(session: Session) -> Engine | None:
-    settings = definitions(session).project
+    settings = project(session)
     if not (settings.remote.execution or session.environment.get("PROCESSION_REMOTE_EXECUTION")):
         return None
     from procession_tasks.cache.execution import Engine  # only who has an engine pays for it
@@ -103,7 +103,7 @@ def _begun(engine: Engine, mode: Mode, session: Session) -> _Job:
     from procession_tasks.cache.module_root import modules
     from procession_tasks.cache.toolchain_root import toolchain_part
 
-    settings = definitions(session).project
+    settings = project(session)
     given = None
     if settings.remote.toolchain == "input":
         found = toolchain.find(mode.version, session.environment)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from procession_tasks.debian.lock import FILE
-from procession_tasks.definition.load import Image
 from procession_tasks.definition.model import (
     Accounts,
     Debian,
@@ -24,6 +23,9 @@ from procession_tasks.image import budget as budgets
 from procession_tasks.platform import Platform
 from procession_tasks.rootfs import stage
 from procession_tasks.step import Step
+
+if TYPE_CHECKING:
+    from procession_tasks.definition.load import Image
 
 
 def plan(
@@ -81,6 +83,8 @@ def _go_step(
 
 def _fetch(image: Image, name: str, platform: Platform) -> Step:
     listing = f"build/state/packages/{image.name}@{platform.slug}.packages"
+    from procession_tasks.debian.lock import FILE  # tools, which read steps here, parse no lock
+
     lock = f"{image.folder}/{FILE}"
     command = ("fetch-packages", f"--lock={lock}", f"--platform={platform}", f"--list={listing}")
     return Step("fetch-packages", name, platform.slug, command, (lock,), (listing,))
