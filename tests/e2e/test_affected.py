@@ -205,25 +205,32 @@ LISTED_AGAIN: dict[str, tuple[Callable[[Any], object], set[str], int]] = {
 }
 
 
-@pytest.mark.parametrize("is_built", [True, False])
 @pytest.mark.parametrize(("edit", "images", "again"), LISTED_AGAIN.values(), ids=LISTED_AGAIN)
-def test_go_is_asked_where_it_may_say_something_else(
+def test_go_is_asked_of_the_revision_where_it_may_say_something_else(
     cloned: Any,
     tmp_path: Path,
     wrap_go: Callable[..., Any],
     edit: Callable[[Any], object],
     images: set[str],
     again: int,
-    *,
-    is_built: bool,
 ) -> None:
-    """What a build has kept of the revision is not asked for, nor what Go would say of what is here as it did then."""
-    if is_built:
-        cloned.build("release")
     edit(cloned)
     go = wrap_go(cloned, tmp_path / "go")
     assert names(cloned) == images
-    assert go.count("list") == again + (0 if is_built else 2)
+    assert go.count("list") == 2 + again
+
+
+@pytest.mark.parametrize("name", ["a body", "an import", "a module file"])
+def test_go_is_asked_of_what_is_here_where_a_build_has_not_kept_it(
+    cloned: Any, tmp_path: Path, wrap_go: Callable[..., Any], name: str
+) -> None:
+    """What was kept of the revision is not asked for either."""
+    edit, images, again = LISTED_AGAIN[name]
+    cloned.build("release")
+    edit(cloned)
+    go = wrap_go(cloned, tmp_path / "go")
+    assert names(cloned) == images
+    assert go.count("list") == again
 
 
 def test_images_that_are_new_or_gone_are_told_apart(cloned: Any) -> None:
