@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import shutil
 from functools import partial
 from pathlib import Path
 
 from benchmarks.absent import absent
 from benchmarks.caches import nginx
 from benchmarks.measure import Case, Command, Launcher, rounds
+from benchmarks.repository import copied
 from benchmarks.tools import Tools
 
 IMAGES = ("build:api", "build:iam")
@@ -22,7 +22,7 @@ COLD = "nothing on this machine, nginx without Go's packages"
 
 def measure(found: Tools, launcher: Launcher, work: Path, count: int) -> Case:
     """Build both services in fresh clones after an edit of one, on machines that know more or less."""
-    root = _copied(Path.cwd(), work / "repository")
+    root = copied(Path.cwd(), work / "repository")
     with nginx(work / "nginx") as url:
         server = {"PROCESSION_CACHE": "on", "PROCESSION_CACHE_URL": url}
         warm = _build(found, root, WARM, {"PROCESSION_CACHE": "off"})
@@ -36,14 +36,6 @@ def measure(found: Tools, launcher: Launcher, work: Path, count: int) -> Case:
         edit = partial(_edit, root / EDITED, itertools.count())
         title = f"{len(IMAGES)} services of the repository, one edited, in a fresh clone"
         return rounds(launcher, title, [warm, helped, cold], count, before=edit, fewer={COLD: 2})
-
-
-def _copied(repository: Path, root: Path) -> Path:
-    for part in ("deploy", "services"):
-        shutil.copytree(repository / part, root / part, symlinks=True)
-    for part in ("dodo.py", "pyproject.toml"):
-        shutil.copyfile(repository / part, root / part)
-    return root
 
 
 def _build(found: Tools, root: Path, name: str, more: dict[str, str], *folders: Path) -> Command:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Case, Command, Launcher, rounds
+from benchmarks.repository import copied
 from benchmarks.rivals import Rival, rivals
 from procession_tasks.debian.lock import FILE, parse_pins
 from procession_tasks.debian.pin import Pin
@@ -80,13 +81,10 @@ def prepare(repository: Path, work: Path) -> Site:
     names = sorted(path.parent.name for path in repository.glob(f"deploy/aci/*/{FILE}"))
     if not names:
         raise SystemExit("run this in a repository that has images of packages, with their locks")
-    for part in ("deploy/aci", "services"):
-        shutil.copytree(repository / part, work / "repository" / part, symlinks=True)
-    for part in ("dodo.py", "pyproject.toml"):
-        shutil.copyfile(repository / part, work / "repository" / part)
+    root = copied(repository, work / "repository")
     (work / "tmp").mkdir()
     (work / "cache/debian/packages").mkdir(parents=True)
-    site = Site(work / "repository", work / "cache/debian", _environment(work))
+    site = Site(root, work / "cache/debian", _environment(work))
     sys.stderr.write("fetching the packages that are not in the store\n")
     site.doit(*(f"fetch-packages:{name}" for name in names), environment=dict(os.environ))
     for name in names:
@@ -121,7 +119,7 @@ def _ours(site: Site, images: Sequence[str]) -> Iterator[Command]:
     words = [f"pack-aci:{name}" for name in images]  # the others make one archive, too
     build = partial(site.doit, *words)
 
-    def absent(*folders: Path) -> None:
+    def remove(*folders: Path) -> None:  # put aside, what many rounds unpack would fill the disk
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,8 +132,8 @@ def _ours(site: Site, images: Sequence[str]) -> Iterator[Command]:
         build()  # which finds nothing to do and remembers it
 
     before: dict[str, Callable[[], None]] = {
-        WARM: partial(absent, site.root / "build"),
-        COLD: partial(absent, site.root / "build", site.store / "unpacked"),
+        WARM: partial(remove, site.root / "build"),
+        COLD: partial(remove, site.root / "build", site.store / "unpacked"),
         EDITED: edit,
         IDLE: settle,
     }

@@ -1,8 +1,8 @@
 """What the last builds of a kind used of Go's build cache, fetched ahead of a build that has little of it.
 
 Go asks for one package after the other, so every object would cost it the way to the server and
-back.  The manifest lists what was used, the smallest contents with it: all of it is asked for at
-once.  A build without it, or with a wrong one, makes the same bytes.
+back.  The manifest lists what was used, in the order in which it was, with contents that are small:
+what one build used is asked for at once.  A build without it, or with a wrong one, makes the same bytes.
 """
 
 from __future__ import annotations

@@ -107,23 +107,30 @@ class _Field:
 
     def putter(self) -> Callable[[list[bytes], Any], None]:
         """Make what adds a value's bytes to a message; a tree has thousands, so what is known is not looked up."""
-        write, tag = self.write, _varint(self.number << 3 | (_LENGTH if self.is_repeated else self.wire))
-
-        def put(parts: list[bytes], held: Any) -> None:
-            content = write(held)
-            parts += (tag, _varint(len(content)), content)
-
-        if not self.is_repeated:
-            return put if self.wire == _LENGTH else lambda parts, held: parts.extend((tag, _varint(write(held))))
         if self.wire == _VARINT:
-            write = lambda held: b"".join(_varint(self.write(one)) for one in held)  # noqa: E731  # written together
-            return put
+            return self._putter(self._together) if self.is_repeated else self._put_number
+        put = self._putter(self.write)
 
         def put_all(parts: list[bytes], held: Any) -> None:
             for one in held:
                 put(parts, one)
 
-        return put_all
+        return put_all if self.is_repeated else put
+
+    def _putter(self, write: Callable[[Any], bytes]) -> Callable[[list[bytes], Any], None]:
+        tag = _varint(self.number << 3 | _LENGTH)
+
+        def put(parts: list[bytes], held: Any) -> None:
+            content = write(held)
+            parts += (tag, _varint(len(content)), content)
+
+        return put
+
+    def _put_number(self, parts: list[bytes], held: Any) -> None:
+        parts += (_varint(self.number << 3 | _VARINT), _varint(self.write(held)))
+
+    def _together(self, held: Any) -> bytes:
+        return b"".join(_varint(self.write(one)) for one in held)
 
     def read(self, wire: int, raw: Any) -> list[Any]:
         if wire == self.wire:

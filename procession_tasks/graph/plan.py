@@ -82,9 +82,9 @@ def _go_step(
 
 
 def _fetch(image: Image, name: str, platform: Platform) -> Step:
-    listing = f"build/state/packages/{image.name}@{platform.slug}.packages"
     from procession_tasks.debian.lock import FILE  # tools, which read steps here, parse no lock
 
+    listing = f"build/state/packages/{image.name}@{platform.slug}.packages"
     lock = f"{image.folder}/{FILE}"
     command = ("fetch-packages", f"--lock={lock}", f"--platform={platform}", f"--list={listing}")
     return Step("fetch-packages", name, platform.slug, command, (lock,), (listing,))

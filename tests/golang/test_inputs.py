@@ -16,17 +16,7 @@ from procession_tasks.golang.program import Mode
 from procession_tasks.platform import Platform
 from procession_tasks.states import States
 
-MODE = Mode(
-    module=".",
-    workspace=None,
-    platform=Platform("linux", "amd64"),
-    tags=(),
-    gcflags="",
-    trimpath=True,
-    cc="",
-    environment=(),
-    version="1.27.3",
-)
+MODE = Mode(".", None, Platform("linux", "amd64"), (), "", trimpath=True, cc="", environment=(), version="1.27.3")
 WORD = b"package word\n\nfunc Word() int { return 1 }\n"
 
 

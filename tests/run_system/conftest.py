@@ -65,13 +65,13 @@ def manifest_of(name: str = "api", **app: Any) -> ImageManifest:
 def sample(name: str = "api", part: Part | None = None, **app: Any) -> tuple[Container, Built]:
     """A container of an image that was never built, and that image."""
     manifest = manifest_of(name, **app)
-    layout = Path("/work/build/oci", name, "linux-amd64")
+    layout = Path("/sample/build/oci", name, "linux-amd64")
     built = Built(
         name=name,
         manifest=manifest,
         layout=layout,
         archive=layout.with_suffix(".tar"),
-        aci=Path(f"/work/build/aci/{name}.aci"),
+        aci=Path(f"/sample/build/aci/{name}.aci"),
         config="sha256:" + "c" * 64,
         digest="sha256:" + "d" * 64,
         full_name=f"sample.example/{name}:1.0.0",

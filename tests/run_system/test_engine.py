@@ -93,7 +93,7 @@ def test_the_key_tells_containers_apart_by_what_they_are_started_with(make_sampl
 def test_podman_takes_the_layout_and_docker_the_archive(make_sample: Any) -> None:
     _, image = make_sample()
     assert Engine(("podman",)).load(image) == ("podman", "pull", "--quiet", "oci:linux-amd64")
-    archive = "/work/build/oci/api/linux-amd64.tar"
+    archive = "/sample/build/oci/api/linux-amd64.tar"
     assert Engine(("docker",)).load(image) == ("docker", "load", "--quiet", "--input", archive)
 
 
@@ -104,7 +104,7 @@ def test_rkt_reads_the_manifest_itself_and_is_told_the_rest(make_sample: Any) ->
         *("--port=http:127.0.0.1:18080", "--port=log:127.0.0.1:514"),
         "--volume=data,kind=empty,readOnly=false,uid=904,gid=905,mode=0700",
         "--volume=keys,kind=empty,readOnly=true,uid=904,gid=905,mode=0700",
-        *("/work/build/aci/api.aci", "--readonly-rootfs=true", "--environment=A=1", "--environment=B=x y"),
+        *("/sample/build/aci/api.aci", "--readonly-rootfs=true", "--environment=A=1", "--environment=B=x y"),
         *("--", "--verbose"),
     ]
 
