@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +28,9 @@ def materialized(revision: str, root: Path, git: Git) -> Iterator[Path]:
     are the same here.  Raises RevisionError for what is no
     revision, BuildError when git cannot give it.
     """
-    entries = _entries(git, _tree(git, revision))
-    links = unchanged_folders(git, entries)
-    written = {path: entry for path, entry in entries.items() if not _is_below(path, frozenset(links))}
+    entries = _entries(git, tree := _tree(git, revision))
+    links = unchanged_folders(git, tree, entries)
+    written = _outside(entries, frozenset(links))
     folder = room(len(links) + len(written), _size(git, written), git.environment)
     with contextlib.ExitStack() as stack:
         try:
@@ -52,27 +53,23 @@ def _written(
     )
     place = Path(scratch).resolve() / "tree"
     index = f"{scratch}/index"
-    lines = "".join(f"{entry}\t{path}\0" for path, entry in entries.items())
+    lines = "".join(f"{line}\0" for line in entries.values())
     git.run("update-index", "-z", "--index-info", stdin=lines.encode("utf-8", "surrogateescape"), index=index)
     git.run("checkout-index", "--all", "--quiet", f"--prefix={place}/", index=index)
     place.mkdir(exist_ok=True)
+    for above in {os.path.dirname(path) for path in links}:
+        (place / above).mkdir(parents=True, exist_ok=True)
     for path in links:
-        (place / path).parent.mkdir(parents=True, exist_ok=True)
-        (place / path).symlink_to(git.top / path)
+        os.symlink(f"{git.top}/{path}", f"{place}/{path}")
     return place
 
 
 def _entries(git: Git, tree: str) -> dict[str, str]:
-    """List the files of a tree: mode and object, by path."""
+    """List the files of a tree: the line that ls-tree has of each, by path."""
     listed = git.lines("ls-tree", "-r", "-z", "--full-tree", tree)
     if listed is None:
         raise BuildError(f"git ls-tree: cannot read the tree {tree}", hint="git fsck says what is wrong")
-    found = {}
-    for line in listed:
-        described, _, path = line.partition("\t")
-        mode, _, name = described.split()
-        found[path] = f"{mode} {name}"
-    return found
+    return {line.partition("\t")[2]: line for line in listed}
 
 
 def _size(git: Git, entries: Mapping[str, str]) -> int:
@@ -81,11 +78,11 @@ def _size(git: Git, entries: Mapping[str, str]) -> int:
     git opens each object to tell how large it is; most are about as large as the file that is here.
     """
     size, gone = 0, []
-    for path, entry in entries.items():
+    for path, line in entries.items():
         try:
             size += os.lstat(git.top / path).st_size
         except OSError:
-            gone.append(entry.partition(" ")[2])
+            gone.append(line.partition("\t")[0].rpartition(" ")[2])
     if gone:
         names = "\n".join([*gone, ""]).encode()
         told = git.ask("cat-file", "--batch-check=%(objectsize)", stdin=names).stdout.split()
@@ -93,11 +90,10 @@ def _size(git: Git, entries: Mapping[str, str]) -> int:
     return size
 
 
-def _is_below(path: str, folders: frozenset[str]) -> bool:
-    while path := os.path.dirname(path):
-        if path in folders:
-            return True
-    return False
+def _outside(entries: Mapping[str, str], folders: frozenset[str]) -> dict[str, str]:
+    """Choose the entries that are not in or below any of some folders."""
+    above = functools.cache(lambda folder: folder in folders or (folder and above(folder.rpartition("/")[0])))
+    return {path: line for path, line in entries.items() if not above(path.rpartition("/")[0])}
 
 
 def _tree(git: Git, revision: str) -> str:

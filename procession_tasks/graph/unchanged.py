@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from procession_tasks.graph.git import Git
 
 # What a checkout may do to a file, but for line ends by configuration.
-_CONVERTING = frozenset(["text", "crlf", "eol", "ident", "filter", "working-tree-encoding"])
+_CONVERTING = ("text", "crlf", "eol", "ident", "filter", "working-tree-encoding")
 _ATTRIBUTES = ".gitattributes"
+_CONVERTED = f":(exclude,attr:{' '.join(f'!{name}' for name in _CONVERTING)})"  # git excludes what has none of these
 _DEFINING = frozenset(["image.yaml", "manifest"])  # links below these would be links of an image
 _STRICT = (
     "-c",
@@ -27,97 +27,84 @@ _STRICT = (
     "-c",
     "core.fileMode=true",
 )
-_PLAIN = "H"  # the tag of an entry that nobody told git to take for unchanged
+_PLAIN = "H "  # the tag of an entry that nobody told git to take for unchanged
 _REGULAR = ("100644 ", "100755 ")  # a link may lead to what is not the same
 
 
-@dataclass(slots=True)
-class _Folder:
-    """What a revision has in a folder, and whether all of it is Go and the same here."""
+class _Folders:
+    """What a revision has in each folder, and whether all of it is Go and the same here; "" is the topmost."""
 
-    names: set[str] = field(default_factory=set)
-    folders: dict[str, _Folder] = field(default_factory=dict)
-    is_same: bool = True
-    is_definition: bool = False
+    def __init__(self, paths: Iterable[str], changed: Iterable[str]) -> None:
+        self.names: dict[str, list[str]] = {"": []}
+        self.below: dict[str, list[str]] = {}
+        self.changed = {path.rpartition("/")[0] for path in changed} | {""}  # the topmost is in no folder
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            (self.names.get(folder) or self._add(folder)).append(name)
+
+    def _add(self, folder: str) -> list[str]:
+        """Add a folder, and the ones above it; return its names, of which there are none yet."""
+        if folder not in self.names:
+            self.names[folder] = []
+            above, _, name = folder.rpartition("/")
+            self._add(above)
+            self.below.setdefault(above, []).append(name)
+        return self.names[folder]
+
+    def unchanged(self, top: str, path: str = "") -> Iterator[str]:
+        """Go through the topmost folders that are here, below `top`, what they are in the revision."""
+        if not _DEFINING.isdisjoint(self.names[path]):
+            return
+        if self._is_same(path, f"{top}/{path}"):
+            yield path
+            return
+        for name in self.below.get(path, ()):
+            yield from self.unchanged(top, f"{path}/{name}" if path else name)
+
+    def _is_same(self, path: str, place: str) -> bool:
+        """Tell whether all that is in a folder here is in the revision, and the same."""
+        if path in self.changed:
+            return False
+        try:
+            with os.scandir(place) as entries:
+                here = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except OSError:
+            return False
+        below = self.below.get(path, ())
+        there = dict.fromkeys(self.names[path], False) | dict.fromkeys(below, True)
+        return here == there and all(self._is_same(f"{path}/{name}", f"{place}/{name}") for name in below)
 
 
-def unchanged_folders(git: Git, entries: Mapping[str, str]) -> list[str]:
-    """Name the topmost of these folders, relative to the work tree; `entries` has mode and object by path.
+def unchanged_folders(git: Git, tree: str, entries: Mapping[str, str]) -> list[str]:
+    """Name the topmost of these folders, relative to the work tree; `entries` has ls-tree's line of each path.
 
     Empty where anything is unusual: git fails, attributes or settings convert what is checked out.
     """
-    same = _unchanged(git, entries)
-    if not same or _is_converting(git, entries, same):
+    changed = _changed(git, tree)
+    if changed is None or _is_converting(git, entries, changed):
         return []
-    top = _Folder()
-    for path in entries:
-        *above, name = path.split("/")
-        folder = top
-        for part in above:
-            folder = folder.folders.setdefault(part, _Folder())
-        folder.names.add(name)
-        folder.is_same = folder.is_same and path.endswith(".go") and path in same
-        folder.is_definition = folder.is_definition or name in _DEFINING
-    top.is_same = False  # it is not in any folder
-    return list(_found(top, "", os.fspath(git.top)))
+    other = {path for path, line in entries.items() if not (path.endswith(".go") and line.startswith(_REGULAR))}
+    return list(_Folders(entries, changed | other).unchanged(os.fspath(git.top)))
 
 
-def _found(folder: _Folder, path: str, top: str) -> Iterator[str]:
-    if folder.is_definition:
-        return
-    if path and _is_same(folder, f"{top}/{path}"):
-        yield path
-        return
-    for name, below in folder.folders.items():
-        yield from _found(below, f"{path}/{name}" if path else name, top)
+def _changed(git: Git, tree: str) -> set[str] | None:
+    """Find the files that are not here what they are in a tree, or that git was told to take for the same.
+
+    None when git fails.
+    """
+    changed = git.lines(*_STRICT, "diff-index", "--name-only", "--no-renames", "--ignore-submodules=none", "-z", tree)
+    tagged = git.lines(*_STRICT, "ls-files", "-v", "-z")
+    if changed is None or tagged is None:
+        return None
+    return {*changed, *(line[len(_PLAIN) :] for line in tagged if not line.startswith(_PLAIN))}
 
 
-def _is_same(folder: _Folder, place: str) -> bool:
-    """Tell whether all that is in a folder here is in the revision, and the same."""
-    if not folder.is_same or folder.is_definition:
-        return False
-    try:
-        with os.scandir(place) as entries:
-            here = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    except OSError:
-        return False
-    there = dict.fromkeys(folder.names, False) | dict.fromkeys(folder.folders, True)
-    return here == there and all(_is_same(below, f"{place}/{name}") for name, below in folder.folders.items())
-
-
-def _unchanged(git: Git, entries: Mapping[str, str]) -> set[str]:
-    """Find the files that are in the index as in a revision, and here as in the index."""
-    listed = git.lines(*_STRICT, "ls-files", "--stage", "-v", "-z")
-    changed = git.lines(*_STRICT, "diff-files", "--name-only", "-z")
-    if listed is None or changed is None:
-        return set()
-    found = set()
-    for line in listed:
-        described, _, path = line.partition("\t")
-        tag, mode, name, stage = described.split()
-        entry = f"{mode} {name}"
-        if tag == _PLAIN and stage == "0" and entry.startswith(_REGULAR) and entries.get(path) == entry:
-            found.add(path)
-    return found.difference(changed)
-
-
-def _is_converting(git: Git, entries: Mapping[str, str], same: set[str]) -> bool:
+def _is_converting(git: Git, entries: Mapping[str, str], changed: set[str]) -> bool:
     """Tell whether a checkout may write anything else than what is stored."""
-    if any(os.path.basename(path) == _ATTRIBUTES and path not in same for path in entries):
-        return True
-    folders = {""} | {above for path in same for above in _above(path)}
-    ours = (os.path.join(folder, _ATTRIBUTES) for folder in folders)
-    if any(path not in same and os.path.lexists(git.top / path) for path in ours):
+    if any(os.path.basename(path) == _ATTRIBUTES for path in changed.intersection(entries)):
         return True
     settings = git.ask("config", "--get", "core.autocrlf").stdout.strip().lower()
     if settings not in (b"", b"false"):
         return True
-    paths = "\0".join([*(path for path in same if path.endswith(".go")), ""])
-    told = git.ask("check-attr", "--all", "--stdin", "-z", stdin=paths.encode("utf-8", "surrogateescape"))
-    names = told.stdout.split(b"\0")[1::3]
-    return told.status != 0 or not _CONVERTING.isdisjoint(name.decode() for name in set(names))
-
-
-def _above(path: str) -> Iterable[str]:
-    while path := os.path.dirname(path):
-        yield path
+    converted = git.lines("ls-files", "-z", "--", ":(top)", _CONVERTED)
+    return converted is None or any(path.endswith(".go") for path in converted)

@@ -50,8 +50,7 @@ class Repository:
     def found(self) -> list[str]:
         lines = self.git.lines("ls-tree", "-r", "-z", "HEAD")
         assert lines is not None
-        described = [line.partition("\t") for line in lines]
-        return sorted(unchanged_folders(self.git, {path: " ".join(what.split()[::2]) for what, _, path in described}))
+        return sorted(unchanged_folders(self.git, "HEAD", {line.partition("\t")[2]: line for line in lines}))
 
 
 @pytest.fixture
@@ -109,7 +108,7 @@ CONVERTING: dict[str, Callable[[Repository], object]] = {
     "a setting": lambda repo: repo.run("config", "core.autocrlf", "input"),
     "an attribute": lambda repo: (repo.write(".gitattributes", "*.go text=auto\n"), repo.commit()),
     "an attribute of this clone": lambda repo: repo.write(".git/info/attributes", "*.go filter=x\n"),
-    "an attribute that is not in git": lambda repo: repo.write("cmd/.gitattributes", "*.txt -text\n"),
+    "an attribute that is not in git": lambda repo: repo.write("cmd/.gitattributes", "*.go -text\n"),
     "attributes that were others": lambda repo: (
         repo.write(".gitattributes", "*.go eol=crlf\n"),
         repo.commit(),
