@@ -8,10 +8,11 @@ same tick would move none of the four (git calls such an entry racy).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat as stat_bits
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import xxhash
@@ -39,15 +40,24 @@ class States:
     paths are relative to `root`, or absolute.
     """
 
-    def __init__(self, root: Path, cache: Path, like: States | None = None) -> None:
-        """`like` are those of another tree, which has some of the same files."""
+    def __init__(self, root: Path, cache: Path, like: States | None = None, same: Collection[str] = ()) -> None:
+        """`like` are those of another tree, which has some of the same files; what is in the folders `same` is."""
         self._root = f"{root}/"
         self._cache = cache
         self._known: dict[str, tuple[Key, str]] = like.known() if like else kept.load(cache) or {}
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, str] = like._seen_in(same) if like else {}
         self._stamps: dict[str, Stamp] = {}
         self._racy: set[str] = set()
         self._changed = False
+
+    def _seen_in(self, folders: Collection[str]) -> dict[str, str]:
+        """Return what was seen in or below these folders."""
+
+        @functools.cache
+        def is_in(folder: str) -> bool:
+            return folder in folders or (folder != "" and is_in(folder.rpartition("/")[0]))
+
+        return {name: state for name, state in self._seen.items() if is_in(name.rpartition("/")[0])}
 
     def known(self) -> dict[str, tuple[Key, str]]:
         """Return the digests that are known by now, each with what `stat` said then."""

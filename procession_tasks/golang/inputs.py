@@ -54,6 +54,7 @@ class Inputs:
         self._path = path
         self._only_looks = only_looks
         self._record: dict[str, Any] | None = None
+        self._loaded: Any = None
         self._fresh: dict[str, bool] = {}
         self._still: bool | None = None
         self._same: set[int] = set()
@@ -65,6 +66,14 @@ class Inputs:
         self._moved: dict[int, bool] = {}
         self._compiled: list[Compiled] = []
         self.is_kept = True
+
+    def elsewhere(self, context: Context) -> Inputs:
+        """Return what is kept here, as of the beginning of this run, to look at it in another tree."""
+        if self._loaded is None:
+            self._kept()
+        other = Inputs(context, self._mode, self._path, only_looks=True)
+        other._begin(self._loaded)
+        return other
 
     def fresh(self, package: str) -> bool:
         """Tell whether what is kept of a program still holds; decided once a run."""
@@ -168,9 +177,13 @@ class Inputs:
             record = kept.load(self._path)
             if not isinstance(record, dict) or record.get("key") != self._key():
                 record = {"key": self._key(), "watched": (), "packages": (), "programs": {}}
-            self._record = record
-            self._listed = dict(record["programs"])
+            self._begin(record)
+            return record
         return self._record
+
+    def _begin(self, record: dict[str, Any]) -> None:
+        self._record = self._loaded = record
+        self._listed = dict(record["programs"])
 
     def _key(self) -> str:
         return repr((_FORMAT, self._mode, list_command(self._mode, ())))
@@ -226,16 +239,24 @@ class Inputs:
         there, here = other._kept(), self._context
         if there.get("compiler") != self._compiler_line() or not here.states.same(there["watched"]):
             return
-        alike = functools.cache(lambda index: is_alike(there["packages"][index], other._context, here))
+        own = {id(package): index for index, package in enumerate(self._kept()["packages"])}
+
+        @functools.cache
+        def taken(index: int) -> dict[str, Any] | None:
+            """Return a package as it is here, if it is one that `go list` would say the same of."""
+            package: dict[str, Any] = there["packages"][index]
+            if (place := own.get(id(package))) is not None and not self._changes(place):
+                return package
+            return self._restated(package) if is_alike(package, other._context, here) else None
+
         known = ((name, there["programs"].get(name, ())) for name in names)
-        taken = {name: indexes for name, indexes in known if indexes and all(map(alike, indexes))}
-        places = {
-            index: place
-            for place, index in enumerate(sorted({index for indexes in taken.values() for index in indexes}))
-        }
-        programs = {name: frozenset(places[index] for index in indexes) for name, indexes in taken.items()}
-        packages = tuple(self._restated(there["packages"][index]) for index in places)
+        whole = {name: indexes for name, indexes in known if indexes and all(map(taken, indexes))}
+        in_use = sorted({index for indexes in whole.values() for index in indexes})
+        places = {index: place for place, index in enumerate(in_use)}
+        programs = {name: frozenset(map(places.__getitem__, indexes)) for name, indexes in whole.items()}
+        packages = tuple(map(taken, in_use))
         self._replace({**there, "packages": packages, "programs": programs})
+        self._same.update(range(len(packages)))  # they are stated as they are
         self._listed = dict(programs)
         self._fresh.clear()
 

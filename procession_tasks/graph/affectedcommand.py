@@ -122,9 +122,9 @@ def _compared(since: str) -> Sequence[Affected]:
             raise WrongHereError(error.message, hint=error.hint) from None
         new.lists.ask(new.programs, closures := here.root / STATE / "closures")
         new.lists.learn_until(coming)
-        see_project(there := coming.result(), since)
+        see_project((there := coming.result()).root, since)
         before = beside(here, there)
-        new.lists.ask_rest(before.go, closures)
+        new.lists.ask_rest(before.go)
         old = Side(before, GoLists(before.go, beside_us), new)
         _load_old(old, new)
         old.lists.ask(alike(old, new), closures, new.lists)

@@ -53,12 +53,12 @@ class GoLists:
         for mode in sorted(modes, key=lambda mode: ((known / mode.name).exists() == (like is None), mode.name)):
             self._asked[mode] = self._begin(mode, known, like)
 
-    def ask_rest(self, context: Context, known: Path) -> None:
+    def ask_rest(self, context: Context) -> None:
         """Take what Go said before, if it would say the same here as in the tree of `context`; or ask it."""
-        for mode, asked in self._asked.items():
+        for asked in self._asked.values():
             if asked.stale and not asked.coming:
                 with contextlib.suppress(BuildError):  # told of each program
-                    asked.inputs.adopt(asked.packages, Inputs(context, mode, known / mode.name, only_looks=True))
+                    asked.inputs.adopt(asked.packages, asked.inputs.elsewhere(context))
                     asked.stale = [package for package in asked.stale if not asked.inputs.fresh(package)]
                 self._list(asked)
 
@@ -84,7 +84,10 @@ class GoLists:
         return "go list found fault with it" if inputs.is_broken(package) else inputs.ingredients(package)
 
     def _begin(self, mode: Mode, known: Path, like: GoLists | None) -> _Asked:
-        inputs = Inputs(self._context, mode, known / mode.name, only_looks=True)
+        if like and mode in like._asked:
+            inputs = like._asked[mode].inputs.elsewhere(self._context)
+        else:
+            inputs = Inputs(self._context, mode, known / mode.name, only_looks=True)
         packages = frozenset(package for of_mode, package in self._programs.values() if of_mode == mode)
         asked = _Asked(inputs, packages, [], time.time_ns())
         try:

@@ -7,6 +7,7 @@ import functools
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from procession_tasks import interruption
@@ -20,13 +21,23 @@ class RevisionError(BuildError):
     """What was given is no revision of this project."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The files of a revision: `root` is where a project's folder is among them.
+
+    `unchanged` are folders, relative to it, of which no file is another than here.
+    """
+
+    root: Path
+    unchanged: frozenset[str]
+
+
 @contextlib.contextmanager
-def materialized(revision: str, root: Path, git: Git) -> Iterator[Path]:
-    """Have the files of a revision in a folder of their own, and return where `root` is in there.
+def materialized(revision: str, root: Path, git: Git) -> Iterator[Tree]:
+    """Have the files of a revision in a folder of their own, for the project whose folder is `root` here.
 
     They are as a checkout would make them, in memory if there is room; links stand for folders of Go files that
-    are the same here.  Raises RevisionError for what is no
-    revision, BuildError when git cannot give it.
+    are the same here.  Raises RevisionError for what is no revision, BuildError when git cannot give it.
     """
     entries = _entries(git, tree := _tree(git, revision))
     links = unchanged_folders(git, tree, entries)
@@ -41,7 +52,9 @@ def materialized(revision: str, root: Path, git: Git) -> Iterator[Path]:
             stack.close()  # there was room, and somebody else took it
             interruption.check()
             place = _written(written, links, git, None, stack)
-        yield place / root.resolve().relative_to(git.top)
+        project = root.resolve().relative_to(git.top)
+        below = f"{project}/" if project.parts else ""
+        yield Tree(place / project, frozenset(link.removeprefix(below) for link in links if link.startswith(below)))
 
 
 def _written(

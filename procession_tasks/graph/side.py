@@ -10,7 +10,7 @@ from procession_tasks.errors import BuildError
 from procession_tasks.graph.golists import GoLists
 from procession_tasks.graph.planned import Plan, ProgramPlan
 from procession_tasks.graph.plans import Plans
-from procession_tasks.graph.revision import RevisionError
+from procession_tasks.graph.revision import RevisionError, Tree
 from procession_tasks.graph.selection import select
 from procession_tasks.graph.session import STATE, Session
 from procession_tasks.states import States
@@ -73,6 +73,7 @@ def see_project(root: Path, revision: str) -> None:
         raise RevisionError(f"--since: {rule}, got {revision!r}", hint="choose a later revision")
 
 
-def beside(session: Session, root: Path) -> Session:
-    """Make the session of the same project in another tree."""
-    return Session(root, session.environment, States(root, root / STATE / "states", session.states))
+def beside(session: Session, tree: Tree) -> Session:
+    """Make the session of the same project in the tree of a revision."""
+    states = States(tree.root, tree.root / STATE / "states", session.states, tree.unchanged)
+    return Session(tree.root, session.environment, states)

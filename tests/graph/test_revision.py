@@ -78,10 +78,10 @@ def git(tmp_path: Path) -> Git:
 def test_a_tree_is_written_to_memory_and_removed(git: Git, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(revision, "room", lambda *extent: asked.append(extent[:2]) or memory)
-    with materialized("HEAD", git.top / "below", git) as there:
-        assert there.is_relative_to(memory.resolve())
-        assert (there / "file").read_text() == "text\n"
-        assert os.readlink(there.parent / "link") == "below/file"
+    with materialized("HEAD", git.top / "below", git) as tree:
+        assert tree.root.is_relative_to(memory.resolve())
+        assert (tree.root / "file").read_text() == "text\n"
+        assert os.readlink(tree.root.parent / "link") == "below/file"
     assert asked == [(2, len("text\n") + len("below/file"))]
     assert list(memory.iterdir()) == []
 
@@ -112,9 +112,9 @@ def test_where_memory_fails_the_disk_is_used(
         f'#!/bin/sh\ncase "$*" in *--prefix={folder}/*) mkdir "${{4#--prefix=}}"; exit 1;; esac\nexec git "$@"\n'
     )
     full.chmod(0o755)
-    with materialized("HEAD", git.top, Git(str(full), git.top, git.environment)) as there:
-        assert there.is_relative_to(disk.resolve())
-        assert (there / "below/file").read_text() == "text\n"
+    with materialized("HEAD", git.top, Git(str(full), git.top, git.environment)) as tree:
+        assert tree.root.is_relative_to(disk.resolve())
+        assert (tree.root / "below/file").read_text() == "text\n"
         assert list(memory.iterdir()) == []
     assert list(disk.iterdir()) == []
 

@@ -133,7 +133,13 @@ def test_other_attributes_are_no_matter(repo: Repository) -> None:
 
 def test_the_tree_has_links_and_the_rest(repo: Repository) -> None:
     repo.write("shared/b/b.go", "package b // edited\n")
-    with materialized("HEAD", repo.root, repo.git) as there:
-        assert {path: (there / path).read_text() for path in FILES} == FILES
-        assert sorted(os.path.relpath(path, there) for path in there.rglob("*") if path.is_symlink()) == SAME
+    with materialized("HEAD", repo.root, repo.git) as tree:
+        assert {path: (tree.root / path).read_text() for path in FILES} == FILES
+        assert sorted(os.path.relpath(path, tree.root) for path in tree.root.rglob("*") if path.is_symlink()) == SAME
+        assert sorted(tree.unchanged) == SAME
     assert (repo.root / "cmd/one/main.go").exists()
+
+
+def test_of_a_project_in_a_folder_its_own_are_told(repo: Repository) -> None:
+    with materialized("HEAD", repo.root / "shared", repo.git) as tree:
+        assert tree.unchanged == {"a"}
