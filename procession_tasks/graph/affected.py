@@ -58,7 +58,10 @@ def affected(old: Side, new: Side, top: Path) -> list[Affected]:
         steps = dict(_steps(new.plans[image]))
         direct: Causes = dict.fromkeys(steps, (Cause(ADDED),))
         if image in old.plans:
-            direct = _direct(dict(_steps(old.plans[image])), steps, old, new, listed)
+            before = steps if old.plans[image] == new.plans[image] else dict(_steps(old.plans[image]))
+            direct = _direct(before, steps, old, new, listed)
+            if not everywhere and not any(direct.values()):
+                continue
         elif image in old.problems:
             direct = dict.fromkeys(steps, (Cause(UNKNOWN, old.problems[image]),))
         verdicts = _spread(steps, {name: (*everywhere, *direct.get(name, ())) for name in steps})

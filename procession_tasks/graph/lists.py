@@ -25,29 +25,31 @@ class Comparison:
 
     def differences(self, before: Ingredients, after: Ingredients) -> tuple[Cause, ...]:
         """Say in what the lists of a program differ."""
-        went, came = self._files(before, after)
-        was, is_now = ([*one.tools, *one.modules] for one in (before, after))
-        if was != is_now:
+        old, new = ({package.digest for package in one.packages} for one in (before, after))
+        if old == new and before.tools == after.tools:
+            return ()
+        left = [package for package in before.packages if package.digest not in new]
+        right = [package for package in after.packages if package.digest not in old]
+        went, came = self._files(left, right)
+        for these, others, other in ((went, came, after), (came, went, before)):
+            for key in these.keys() - others.keys():
+                if self._is_of(key[1], other):  # in a package that is the same, and so it is the same too
+                    del these[key]
+        if before.tools != after.tools or _modules(left) != _modules(right):
+            was, is_now = ([*one.tools, *one.modules] for one in (before, after))
             went |= _by_subject(was)
             came |= _by_subject(is_now)
         return tuple(_differences(went, came))
 
-    def _files(self, before: Ingredients, after: Ingredients) -> tuple[_Found, _Found]:
-        """Collect the files that are not the same, with their states there and here."""
-        old, new = ({package.path: package for package in one.packages} for one in (before, after))
+    def _files(self, before: Iterable[Compiled], after: Iterable[Compiled]) -> tuple[_Found, _Found]:
+        """Collect the files of these packages that are not the same, with their states there and here."""
+        old, new = ({package.path: package for package in packages} for packages in (before, after))
         went: _Found = {}
         came: _Found = {}
         for path in old | new:
-            pair = old.get(path), new.get(path)
-            if pair[0] is None or pair[1] is None or pair[0].digest != pair[1].digest:
-                left, right = self._pair(*pair)
-                went |= left
-                came |= right
-        alone = [(went, key, after) for key in went.keys() - came.keys()]
-        alone += [(came, key, before) for key in came.keys() - went.keys()]
-        for these, key, other in alone:
-            if self._is_of(key[1], other):  # in a package that is the same, and so it is the same too
-                del these[key]
+            left, right = self._pair(old.get(path), new.get(path))
+            went |= left
+            came |= right
         return went, came
 
     def _pair(self, before: Compiled | None, after: Compiled | None) -> tuple[_Found, _Found]:
@@ -64,6 +66,10 @@ class Comparison:
             if path in self._paths[package]:
                 return True
         return False
+
+
+def _modules(packages: Iterable[Compiled]) -> set[str]:
+    return {package.module for package in packages}
 
 
 def _only(these: dict[str, str], others: dict[str, str]) -> _Found:

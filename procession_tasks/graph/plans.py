@@ -105,17 +105,18 @@ class Plans:
     def _made_from(self, name: str, plans: Any) -> Any:
         """State everything that a plan was made from beside the settings and our code."""
         states, folder = self._session.states, f"{self._kept['project'][0]}/{name}"
-        files = tuple(states.state(f"{folder}/{part}") for part in _PARTS)
+        files = tuple(map(states.state, [f"{folder}/{part}" for part in _PARTS]))
         packages = sorted({(program[0][0][0], program[0][1]) for plan in plans for program in plan[3]})
         there = tuple(
             states.listing(os.path.normpath(f"{module}/{package}")) != ABSENT
             for module, package in packages
             if package.startswith(".")
         )
-        return files, there, self._workspaces()
+        return files, there, self._workspaces
 
+    @functools.cached_property
     def _workspaces(self) -> tuple[tuple[str, str], ...]:
-        """Find the go.work file that each module is part of, at most as far up as the repository."""
+        """The go.work file that each module is part of, at most as far up as the repository."""
         found = []
         for module in self._kept["project"][1]:
             for folder in (Path(module), *Path(module).parents):
@@ -130,7 +131,7 @@ class Plans:
         self._learnt = True
 
     def _learn(self, names: list[str]) -> None:
-        workspaces = dict(self._workspaces())
+        workspaces = dict(self._workspaces)
         for name, plans in self._definitions().plans(names, workspaces).items():
             flat = tuple(map(flatten, plans))
             self._kept["images"][name] = (self._made_from(name, flat), flat)

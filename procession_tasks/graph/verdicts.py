@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +34,7 @@ class Graph:
     def __init__(self, tasks: Mapping[str, Any]) -> None:
         self._tasks = tasks
         self._makers: dict[str, str] = {path: task.name for task in tasks.values() for path in task.targets}
+        self._behind: dict[str, tuple[str, ...]] = {}
 
     def artefacts(self, name: str) -> list[str]:
         """Name the tasks that make the files which a task stands for: itself, or those that it joins."""
@@ -43,17 +43,19 @@ class Graph:
             return [name]
         return list(dict.fromkeys(found for needed in task.task_dep for found in self.artefacts(needed)))
 
-    def behind(self, name: str) -> list[str]:
+    def behind(self, name: str) -> tuple[str, ...]:
         """Name the tasks that make what a task is made from."""
-        makers = (self.maker(path) for path in sorted(self._tasks[name].file_dep))
-        return list(dict.fromkeys(maker for maker in makers if maker))
+        if (found := self._behind.get(name)) is None:
+            makers = map(self.maker, sorted(self._tasks[name].file_dep))
+            found = self._behind[name] = tuple(dict.fromkeys(maker for maker in makers if maker))
+        return found
 
     def maker(self, path: str) -> str | None:
         """Name the task that makes a path, or the folder it is in."""
         while path:
             if (name := self._makers.get(path)) is not None:
                 return name
-            path = os.path.dirname(path)
+            path = path.rpartition("/")[0]
         return None
 
     def in_order(self, names: Iterable[str]) -> list[str]:
