@@ -45,12 +45,12 @@ class States:
         self._root = f"{root}/"
         self._cache = cache
         self._known: dict[str, tuple[Key, str]] = like.known() if like else kept.load(cache) or {}
-        self._seen: dict[str, str] = like._seen_in(same) if like else {}
+        self._seen: dict[str, str] = like.seen_in(same) if like else {}
         self._stamps: dict[str, Stamp] = {}
         self._racy: set[str] = set()
         self._changed = False
 
-    def _seen_in(self, folders: Collection[str]) -> dict[str, str]:
+    def seen_in(self, folders: Collection[str]) -> dict[str, str]:
         """Return what was seen in or below these folders."""
 
         @functools.cache

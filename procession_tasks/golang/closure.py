@@ -48,7 +48,7 @@ def parse_list(text: str) -> list[dict[str, Any]]:
     return [listed for listed in _objects(text) if not listed.get("Standard")]
 
 
-def module_folders(listing: Iterable[dict[str, Any]]) -> set[str]:
+def module_folders(listing: Iterable[Mapping[str, Any]]) -> set[str]:
     """Collect the folders of the modules that are built from source rather than fetched."""
     folders = set()
     for listed in listing:
@@ -59,7 +59,7 @@ def module_folders(listing: Iterable[dict[str, Any]]) -> set[str]:
     return folders
 
 
-def packages(listing: Iterable[dict[str, Any]], root: Path, sums: Mapping[str, str]) -> dict[str, Package]:
+def packages(listing: Iterable[Mapping[str, Any]], root: Path, sums: Mapping[str, str]) -> dict[str, Package]:
     """Turn a listing into packages, by import path; `sums` is what `checksums` read."""
     return {listed["ImportPath"]: _package(listed, root, sums) for listed in listing}
 

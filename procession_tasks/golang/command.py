@@ -1,25 +1,15 @@
-"""Runs the go command: where, with what environment, with which toolchain."""
+"""Runs the go command, with the environment and the toolchain that a mode declares."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from procession_tasks import process
 from procession_tasks.golang import toolchain
+from procession_tasks.golang.context import Context
 from procession_tasks.golang.program import Mode, environment
-from procession_tasks.states import States
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Where and with what Go runs: everything that cannot change a program's bytes."""
-
-    root: Path
-    states: States
-    environment: dict[str, str]
 
 
 def run_go(

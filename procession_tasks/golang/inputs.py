@@ -8,21 +8,21 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from procession_tasks import kept
 from procession_tasks.errors import BuildError
-from procession_tasks.golang import closure
-from procession_tasks.golang.closure import Package
-from procession_tasks.golang.command import Context, run_go
+from procession_tasks.golang.context import Context
 from procession_tasks.golang.difference import Difference, of_files, of_package
 from procession_tasks.golang.ingredients import Compiled, Ingredients
 from procession_tasks.golang.modules import module_files
 from procession_tasks.golang.program import Mode, list_command
-from procession_tasks.golang.said import said
 from procession_tasks.states import ABSENT
+
+if TYPE_CHECKING:
+    from procession_tasks.golang.closure import Package
 
 _FORMAT = 5
 
@@ -95,13 +95,9 @@ class Inputs:
 
         Raises BuildError when Go cannot say: a broken go.mod, the wrong Go, no C compiler.
         """
-        finished = run_go(self._context, self._mode, list_command(self._mode, names))
-        if finished.status != 0:
-            root = os.fspath(self._context.root)
-            what = said(finished.stderr, self._mode.module, root) or f"go list: exit status {finished.status}"
-            raise BuildError(what)
-        listing = closure.parse_list(finished.stdout.decode("utf-8", "surrogateescape"))
-        return closure.packages(listing, self._context.root, self._checksums(listing))
+        from procession_tasks.golang.listing import packages  # where nothing moved, nothing is listed
+
+        return packages(names, self._mode, self._context)
 
     def text(self, package: str) -> bytes:
         """Render a program's `ingredients`."""
@@ -268,6 +264,8 @@ class Inputs:
         A program is not kept, so that the next run lists it again, when there is fault with it,
         or when a file of it changed since then and may have been read before.
         """
+        from procession_tasks.golang import closure  # as above
+
         old = self._kept()
         others = {name: old["programs"][name] for name in old["programs"] if name not in names and self.fresh(name)}
         table = [old["packages"][index] for index in sorted({i for indexes in others.values() for i in indexes})]
@@ -340,12 +338,6 @@ class Inputs:
         names = ["go.mod", "go.sum", "vendor/modules.txt"]
         of_homes = {os.path.normpath(f"{folder}/{name}") for folder in homes for name in names}
         return of_homes | {*module_files(self._context.root, self._mode)}
-
-    def _checksums(self, listing: list[dict[str, Any]]) -> dict[str, str]:
-        sums = [Path(folder, "go.sum") for folder in sorted(closure.module_folders(listing))]
-        if self._mode.workspace:
-            sums.append(self._context.root / f"{self._mode.workspace}.sum")
-        return closure.checksums(path.read_text(encoding="utf-8") for path in sums if path.is_file())
 
     def _compiler_line(self) -> tuple[str, ...]:
         """Name the C compiler and the digest of its program, when cgo is on.

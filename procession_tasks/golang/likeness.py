@@ -7,7 +7,7 @@ from typing import Any
 
 import xxhash
 
-from procession_tasks.golang.command import Context
+from procession_tasks.golang.context import Context
 from procession_tasks.golang.header import is_listed_alike
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from procession_tasks.errors import BuildError
 from procession_tasks.golang.closure import Package
-from procession_tasks.golang.command import Context
+from procession_tasks.golang.context import Context
 from procession_tasks.golang.ingredients import Ingredients
 from procession_tasks.golang.inputs import Inputs
 from procession_tasks.golang.program import Mode

@@ -15,7 +15,7 @@ from procession_tasks.states import States
 
 if TYPE_CHECKING:
     from procession_tasks.cache.execution import Engine
-    from procession_tasks.golang.command import Context
+    from procession_tasks.golang.context import Context
     from procession_tasks.golang.inputs import Inputs
     from procession_tasks.golang.program import Mode
     from procession_tasks.graph.caching import Caching
@@ -72,7 +72,7 @@ class Session:
     @property
     def go(self) -> Context:
         """Where Go runs."""
-        from procession_tasks.golang.command import Context  # a run with nothing to do needs no Go
+        from procession_tasks.golang.context import Context  # a run with nothing to do needs no Go
 
         return Context(self.root, self.states, self.environment)
 

@@ -1,4 +1,4 @@
-"""Folders of Go files that are in a revision what they are here, as git knows without reading one.
+"""Folders of Go files, and definitions, that are in a revision what they are here, as git knows without reading one.
 
 A link stands for such a folder in the revision's tree: most of a large repository need not be written out.
 Whatever could make a checkout write other bytes than are here, or git take a changed file for the same, is
@@ -8,7 +8,7 @@ taken for a difference.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from procession_tasks.graph.git import Git
 
@@ -16,7 +16,7 @@ from procession_tasks.graph.git import Git
 _CONVERTING = ("text", "crlf", "eol", "ident", "filter", "working-tree-encoding")
 _ATTRIBUTES = ".gitattributes"
 _CONVERTED = f":(exclude,attr:{' '.join(f'!{name}' for name in _CONVERTING)})"  # git excludes what has none of these
-_DEFINING = frozenset(["image.yaml", "manifest"])  # links below these would be links of an image
+_DEFINING = frozenset(["image.yaml", "manifest"])
 _STRICT = (
     "-c",
     "core.fsmonitor=false",
@@ -28,16 +28,21 @@ _STRICT = (
     "core.fileMode=true",
 )
 _PLAIN = "H "  # the tag of an entry that nobody told git to take for unchanged
+_MODULE = "go.mod"  # Go tells of a module by its folder's real name
 _REGULAR = ("100644 ", "100755 ")  # a link may lead to what is not the same
 
 
 class _Folders:
-    """What a revision has in each folder, and whether all of it is Go and the same here; "" is the topmost."""
+    """What a revision has in each folder; "" is the topmost.
+
+    `changed` are the folders of which a file is not here what it is there, `mixed` those with files other than Go's.
+    """
 
     def __init__(self, paths: Iterable[str], changed: Iterable[str]) -> None:
         self.names: dict[str, list[str]] = {"": []}
         self.below: dict[str, list[str]] = {}
-        self.changed = {path.rpartition("/")[0] for path in changed} | {""}  # the topmost is in no folder
+        self.changed = set(map(_folder, changed))
+        self.mixed = {_folder(path) for path in paths if not path.endswith(".go")}
         for path in paths:
             folder, _, name = path.rpartition("/")
             (self.names.get(folder) or self._add(folder)).append(name)
@@ -52,18 +57,21 @@ class _Folders:
         return self.names[folder]
 
     def unchanged(self, top: str, path: str = "") -> Iterator[str]:
-        """Go through the topmost folders that are here, below `top`, what they are in the revision."""
-        if not _DEFINING.isdisjoint(self.names[path]):
-            return
-        if self._is_same(path, f"{top}/{path}"):
-            yield path
-            return
-        for name in self.below.get(path, ()):
-            yield from self.unchanged(top, f"{path}/{name}" if path else name)
+        """Go through the topmost folders that are here, below `top`, what they are in the revision.
 
-    def _is_same(self, path: str, place: str) -> bool:
+        Of a definition it is the whole or nothing: what is below is read as part of an image, where links are links.
+        """
+        is_definition = not _DEFINING.isdisjoint(self.names[path])
+        excluded = self.changed if is_definition else self.changed | self.mixed
+        if path and self._is_same(path, f"{top}/{path}", excluded):
+            yield path
+        elif not is_definition:
+            for name in self.below.get(path, ()):
+                yield from self.unchanged(top, f"{path}/{name}" if path else name)
+
+    def _is_same(self, path: str, place: str, excluded: Container[str]) -> bool:
         """Tell whether all that is in a folder here is in the revision, and the same."""
-        if path in self.changed:
+        if path in excluded:
             return False
         try:
             with os.scandir(place) as entries:
@@ -72,19 +80,23 @@ class _Folders:
             return False
         below = self.below.get(path, ())
         there = dict.fromkeys(self.names[path], False) | dict.fromkeys(below, True)
-        return here == there and all(self._is_same(f"{path}/{name}", f"{place}/{name}") for name in below)
+        return here == there and all(self._is_same(f"{path}/{name}", f"{place}/{name}", excluded) for name in below)
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def unchanged_folders(git: Git, tree: str, entries: Mapping[str, str]) -> list[str]:
     """Name the topmost of these folders, relative to the work tree; `entries` has ls-tree's line of each path.
 
-    Empty where anything is unusual: git fails, attributes or settings convert what is checked out.
+    Empty where anything is unusual: git fails, settings or other attributes convert what is checked out.
     """
-    changed = _changed(git, tree)
-    if changed is None or _is_converting(git, entries, changed):
+    changed, converted = _changed(git, tree), _converted(git)
+    if changed is None or converted is None or _ATTRIBUTES in map(os.path.basename, changed.intersection(entries)):
         return []
-    other = {path for path, line in entries.items() if not (path.endswith(".go") and line.startswith(_REGULAR))}
-    return list(_Folders(entries, changed | other).unchanged(os.fspath(git.top)))
+    special = (path for path, line in entries.items() if not line.startswith(_REGULAR) or path.endswith(_MODULE))
+    return list(_Folders(entries, {*changed, *converted, *special}).unchanged(os.fspath(git.top)))
 
 
 def _changed(git: Git, tree: str) -> set[str] | None:
@@ -99,12 +111,7 @@ def _changed(git: Git, tree: str) -> set[str] | None:
     return {*changed, *(line[len(_PLAIN) :] for line in tagged if not line.startswith(_PLAIN))}
 
 
-def _is_converting(git: Git, entries: Mapping[str, str], changed: set[str]) -> bool:
-    """Tell whether a checkout may write anything else than what is stored."""
-    if any(os.path.basename(path) == _ATTRIBUTES for path in changed.intersection(entries)):
-        return True
+def _converted(git: Git) -> list[str] | None:
+    """Find the files of which a checkout may write anything else than what is stored; None when it may of any."""
     settings = git.ask("config", "--get", "core.autocrlf").stdout.strip().lower()
-    if settings not in (b"", b"false"):
-        return True
-    converted = git.lines("ls-files", "-z", "--", ":(top)", _CONVERTED)
-    return converted is None or any(path.endswith(".go") for path in converted)
+    return None if settings not in (b"", b"false") else git.lines("ls-files", "-z", "--", ":(top)", _CONVERTED)

@@ -97,20 +97,20 @@ def _tell(subjects: list[Any], graph: Any, is_settled: bool, as_json: bool) -> i
 
 
 def _tell_last(subjects: list[Any], graph: Any, as_json: bool) -> int:  # noqa: FBT001
+    from procession_tasks.graph.lasttext import to_json, to_text  # as above
     from procession_tasks.graph.record import last
     from procession_tasks.graph.session import session
-    from procession_tasks.graph.whytext import last_to_json, last_to_text
 
     if (run := last(session().root)) is None:
         sys.stderr.write("doit: why --last must come after a build here\n  hint: doit why says what one would do\n")
         return FAILED
     needs = {name: graph.behind(name) for subject in subjects for name in subject.tasks}
     if as_json:
-        sys.stdout.write(last_to_json(subjects, run, needs))
+        sys.stdout.write(to_json(subjects, run, needs))
         return 0
     ended = {0: "", 130: ", interrupted"}.get(run.status, ", failed")
     print(f"doit {' '.join(run.words)}: {_ago(time.time() - run.begun)}, took {run.seconds:.1f} s{ended}")
-    sys.stdout.writelines(f"{line}\n" for line in last_to_text(subjects, run, needs))
+    sys.stdout.writelines(f"{line}\n" for line in to_text(subjects, run, needs))
     return 0
 
 

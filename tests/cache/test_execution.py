@@ -28,7 +28,8 @@ from procession_tasks.cache.remote import Blob, RemoteError
 from procession_tasks.cache.settings import Access, Endpoint
 from procession_tasks.cache.toolchain_root import toolchain_part
 from procession_tasks.golang import closure, toolchain
-from procession_tasks.golang.command import Context, run_go
+from procession_tasks.golang.command import run_go
+from procession_tasks.golang.context import Context
 from procession_tasks.golang.program import Mode, Program, build_command, list_command
 from procession_tasks.golang.said import said
 from procession_tasks.platform import Platform, host

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from procession_tasks.golang.closure import Package
-from procession_tasks.golang.command import Context
+from procession_tasks.golang.context import Context
 from procession_tasks.golang.inputs import Inputs
 from procession_tasks.golang.program import Mode
 from procession_tasks.platform import Platform

@@ -23,8 +23,10 @@ FILES = {
     "shared/b/b.txt": "embedded\n",
     "images/one/image.yaml": "platforms: [linux/amd64]\n",
     "images/one/rootfs/src/s.go": "package s\n",
+    "images/one/rootfs/etc/one.conf": "key = value\n",
 }
-SAME = ["cmd", "shared/a"]
+GO = ["cmd", "shared/a"]
+SAME = ["cmd", "images/one", "shared/a"]
 
 
 class Repository:
@@ -60,21 +62,35 @@ def repo(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
 
 
-def test_folders_of_go_files_are_found_at_their_top(repo: Repository) -> None:
+def test_definitions_and_folders_of_go_files_are_found_at_their_top(repo: Repository) -> None:
     assert repo.found() == SAME
 
 
 CHANGES: dict[str, tuple[Callable[[Repository], object], list[str]]] = {
-    "an edit": (lambda repo: repo.write("shared/a/a.go", "package a // edited\n"), ["cmd", "shared/a/deep"]),
-    "an edit below": (lambda repo: repo.write("shared/a/deep/d.go", "package deep // edited\n"), ["cmd"]),
-    "a file that is new": (lambda repo: repo.write("shared/a/new.go", "package a\n"), ["cmd", "shared/a/deep"]),
-    "a folder that is new": (lambda repo: repo.write("shared/a/new/n.go", "package n\n"), ["cmd", "shared/a/deep"]),
-    "an empty folder": (lambda repo: (repo.root / "cmd/empty").mkdir(), ["cmd/one", "shared/a"]),
-    "a file that is gone": (lambda repo: (repo.root / "cmd/one/main.go").unlink(), ["shared/a"]),
-    "a file that others may run": (lambda repo: (repo.root / "cmd/one/main.go").chmod(0o755), ["shared/a"]),
+    "an edit": (
+        lambda repo: repo.write("shared/a/a.go", "package a // edited\n"),
+        ["cmd", "images/one", "shared/a/deep"],
+    ),
+    "an edit below": (lambda repo: repo.write("shared/a/deep/d.go", "package deep // edited\n"), ["cmd", "images/one"]),
+    "a file that is new": (
+        lambda repo: repo.write("shared/a/new.go", "package a\n"),
+        ["cmd", "images/one", "shared/a/deep"],
+    ),
+    "a folder that is new": (
+        lambda repo: repo.write("shared/a/new/n.go", "package n\n"),
+        ["cmd", "images/one", "shared/a/deep"],
+    ),
+    "an empty folder": (lambda repo: (repo.root / "cmd/empty").mkdir(), ["cmd/one", "images/one", "shared/a"]),
+    "a file that is gone": (lambda repo: (repo.root / "cmd/one/main.go").unlink(), ["images/one", "shared/a"]),
+    "a file that others may run": (
+        lambda repo: (repo.root / "cmd/one/main.go").chmod(0o755),
+        ["images/one", "shared/a"],
+    ),
+    "a file of a definition": (lambda repo: repo.write("images/one/rootfs/etc/one.conf", "key = other\n"), GO),
+    "a file that is new in a definition": (lambda repo: repo.write("images/one/rootfs/etc/two.conf", ""), GO),
     "an ignored file": (
         lambda repo: (repo.write(".git/info/exclude", "*.go\n"), repo.write("cmd/one/ignored.go", "package main\n")),
-        ["shared/a"],
+        ["images/one", "shared/a"],
     ),
 }
 
@@ -89,26 +105,26 @@ def test_what_differs_is_not_linked(change: Callable[[Repository], object], left
 def test_git_is_not_believed_what_it_was_told(option: str, repo: Repository) -> None:
     repo.run("update-index", option, "cmd/one/main.go")
     repo.write("cmd/one/main.go", "package main // edited\n")
-    assert repo.found() == ["shared/a"]
+    assert repo.found() == ["images/one", "shared/a"]
 
 
 def test_a_folder_with_a_link_is_not_linked(repo: Repository) -> None:
     (repo.root / "cmd/one/link.go").symlink_to("../../shared/b/b.go")
     repo.commit()
-    assert repo.found() == ["shared/a"]
+    assert repo.found() == ["images/one", "shared/a"]
 
 
 def test_what_is_staged_differs(repo: Repository) -> None:
     repo.write("cmd/one/main.go", "package main // edited\n")
     repo.run("add", "-A")
-    assert repo.found() == ["shared/a"]
+    assert repo.found() == ["images/one", "shared/a"]
 
 
 CONVERTING: dict[str, Callable[[Repository], object]] = {
     "a setting": lambda repo: repo.run("config", "core.autocrlf", "input"),
-    "an attribute": lambda repo: (repo.write(".gitattributes", "*.go text=auto\n"), repo.commit()),
+    "an attribute": lambda repo: (repo.write(".gitattributes", "* text=auto\n"), repo.commit()),
     "an attribute of this clone": lambda repo: repo.write(".git/info/attributes", "*.go filter=x\n"),
-    "an attribute that is not in git": lambda repo: repo.write("cmd/.gitattributes", "*.go -text\n"),
+    "an attribute that is not in git": lambda repo: repo.write(".gitattributes", "*.go -text\n"),
     "attributes that were others": lambda repo: (
         repo.write(".gitattributes", "*.go eol=crlf\n"),
         repo.commit(),
@@ -123,6 +139,19 @@ def test_nothing_is_linked_where_a_checkout_may_convert(
 ) -> None:
     convert(repo)
     assert repo.found() == []
+
+
+def test_what_has_such_attributes_alone_is_not_linked(repo: Repository) -> None:
+    repo.write("cmd/.gitattributes", "*.go text=auto\n")
+    repo.write("shared/.gitattributes", "*.txt text=auto\n")
+    repo.commit()
+    assert repo.found() == ["images/one", "shared/a"]
+
+
+def test_a_module_is_never_a_link(repo: Repository) -> None:
+    repo.write("images/one/rootfs/src/go.mod", "module inside.example\n")
+    repo.commit()
+    assert repo.found() == GO
 
 
 def test_other_attributes_are_no_matter(repo: Repository) -> None:
