@@ -8,9 +8,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from procession_tasks import files
-from procession_tasks.cache.disk import Disk
+
+if TYPE_CHECKING:
+    from procession_tasks.cache.disk import Disk  # who asks for the tally has no use for one
 
 _TALLY = "size"  # what was there after the last collection, and what was written since
 _ROOM = 0.9  # a collection makes some room, or every build would need one

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from procession_tasks.definition.load import parse_image_file
+from procession_tasks.definition.imagefile import parse_image_file
 from procession_tasks.definition.manifest import parse_manifest
 from procession_tasks.errors import DefinitionError, Problem
 

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from procession_tasks.definition.imagefile import read_image_file
 from procession_tasks.definition.manifest import ImageManifest, parse_manifest
-from procession_tasks.definition.model import IMAGE_FILE, STANDARD_ACCOUNTS, GoBinary, ImageFile, Project
+from procession_tasks.definition.model import STANDARD_ACCOUNTS, GoBinary, ImageFile, Project
 from procession_tasks.definition.node import Node
-from procession_tasks.definition.shape import InvalidError, Report, did_you_mean
+from procession_tasks.definition.shape import Report, did_you_mean
 from procession_tasks.definition.yamlfile import parse_yaml
-from procession_tasks.errors import BuildError, DefinitionError, Problem
+from procession_tasks.errors import DefinitionError, Problem
 
 _LIMIT = 1024 * 1024
 
@@ -38,33 +39,6 @@ class Image:
         return f"{posixpath.basename(self.manifest.name)}-{self.manifest.version or 'latest'}"
 
 
-def image_names(root: Path, project: Project) -> tuple[str, ...]:
-    """List the definitions of the repository: the folders with an image.yaml or a manifest, sorted.
-
-    Raises BuildError when the folder of definitions is not there.
-    """
-    folder = root / project.definitions
-    try:
-        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    except OSError as error:
-        hint = "make the folder, or set definitions under [tool.procession]"
-        raise BuildError(f"{project.definitions}: must be a readable folder, got {error.strerror}", hint=hint) from None
-    return tuple(name for name in found if is_definition(folder / name))
-
-
-def is_definition(folder: Path) -> bool:
-    """Tell whether a folder holds an image definition."""
-    return (folder / "image.yaml").exists() or (folder / "manifest").exists()
-
-
-def parse_image_file(text: bytes, file: str) -> ImageFile:
-    """Read an image.yaml by itself.
-
-    Raises DefinitionError with every problem of the file.
-    """
-    return _read_image_file(parse_yaml(text, file), file)
-
-
 def load_image(root: Path, project: Project, name: str) -> Image:
     """Read and check one definition.
 
@@ -79,7 +53,7 @@ def load_image(root: Path, project: Project, name: str) -> Image:
         problems += error.problems
     try:
         node = parse_yaml(_read(root, f"{folder}/image.yaml"), f"{folder}/image.yaml")
-        image = _read_image_file(node, f"{folder}/image.yaml")
+        image = read_image_file(node, f"{folder}/image.yaml")
     except DefinitionError as error:
         problems += error.problems
     if manifest is None or image is None or node is None:
@@ -105,15 +79,6 @@ def _read(root: Path, file: str) -> bytes:
     if len(text) > _LIMIT:
         raise DefinitionError([Problem(file, 1, "", f"must be at most {_LIMIT} bytes", "more")])
     return text
-
-
-def _read_image_file(node: Node, file: str) -> ImageFile:
-    report = Report(file)
-    try:
-        image: ImageFile = IMAGE_FILE.read(node, "", report)
-    except InvalidError:
-        raise DefinitionError(report.problems) from None
-    return image
 
 
 def _complete(binary: GoBinary, project: Project, manifest: ImageManifest) -> GoBinary:

@@ -156,7 +156,7 @@ def _skip_space(text: str, position: int) -> int:
     return position
 
 
-def _package(listed: dict[str, Any], root: Path, sums: Mapping[str, str]) -> Package:
+def _package(listed: Mapping[str, Any], root: Path, sums: Mapping[str, str]) -> Package:
     mapped = listed.get("ImportMap", {})
     module = listed.get("Module", {})
     used = module.get("Replace") or module
@@ -176,23 +176,25 @@ def _package(listed: dict[str, Any], root: Path, sums: Mapping[str, str]) -> Pac
     )
 
 
-def _is_fetched(module: dict[str, Any], folder: str, root: Path) -> bool:
+def _is_fetched(module: Mapping[str, Any], folder: str, root: Path) -> bool:
     """Tell a package of the module cache, whose content its checksum pins, from a vendored one."""
     used = module.get("Replace") or module
     return bool(used.get("Version")) and not module.get("Main") and not Path(folder).is_relative_to(root)
 
 
-def _paths(base: str, listed: dict[str, Any], kinds: Iterable[str]) -> tuple[str, ...]:
+def _paths(base: str, listed: Mapping[str, Any], kinds: Iterable[str]) -> tuple[str, ...]:
     return tuple(os.path.join(base, name) for kind in kinds for name in listed.get(kind, ()))
 
 
-def _profile(base: str, listed: dict[str, Any], root: Path) -> tuple[str, ...]:
+def _profile(base: str, listed: Mapping[str, Any], root: Path) -> tuple[str, ...]:
     """Return the profile that -pgo=auto, the default, feeds to the compiler."""
     profile = os.path.join(base, "default.pgo")
     return (profile,) if listed.get("Name") == "main" and (root / profile).is_file() else ()
 
 
-def _module_line(module: dict[str, Any], listed: dict[str, Any], sums: Mapping[str, str], *, fetched: bool) -> str:
+def _module_line(
+    module: Mapping[str, Any], listed: Mapping[str, Any], sums: Mapping[str, str], *, fetched: bool
+) -> str:
     """Say what a program records of a module: its path and version, those of what replaces it, the checksum."""
     used = module.get("Replace") or module
     replaces = "" if used is module else f" for {module.get('Path', '')} {module.get('Version', '')}".rstrip()
@@ -204,7 +206,7 @@ def _module_line(module: dict[str, Any], listed: dict[str, Any], sums: Mapping[s
     return f"{name}{checksum} go{used.get('GoVersion', '')}{godebug}{replaces}"
 
 
-def _embed_folders(base: str, listed: dict[str, Any], root: Path) -> tuple[str, ...]:
+def _embed_folders(base: str, listed: Mapping[str, Any], root: Path) -> tuple[str, ...]:
     """List the folders in which a new file could match an embed pattern."""
     folders: set[str] = set()
     for pattern in listed.get("EmbedPatterns", ()):

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable, Iterable
 
 from procession_tasks.debian.lock import FILE, Lock, disagreements, parse_lock
-from procession_tasks.definition.load import Image, image_names, load_image
+from procession_tasks.definition.imagefile import image_names
+from procession_tasks.definition.load import Image, load_image
 from procession_tasks.definition.model import Project
 from procession_tasks.errors import BuildError, DefinitionError, Problem
 from procession_tasks.graph.plan import plan

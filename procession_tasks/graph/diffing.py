@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from procession_tasks.definition.load import image_names
+from procession_tasks.definition.imagefile import image_names
 from procession_tasks.definition.project import load_project
 from procession_tasks.definition.shape import did_you_mean
 from procession_tasks.errors import BuildError

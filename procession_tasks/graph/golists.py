@@ -84,10 +84,8 @@ class GoLists:
         return "go list found fault with it" if inputs.is_broken(package) else inputs.ingredients(package)
 
     def _begin(self, mode: Mode, known: Path, like: GoLists | None) -> _Asked:
-        if like and mode in like._asked:
-            inputs = like._asked[mode].inputs.elsewhere(self._context)
-        else:
-            inputs = Inputs(self._context, mode, known / mode.name, only_looks=True)
+        kept = like.kept(mode, self._context) if like else None
+        inputs = kept or Inputs(self._context, mode, known / mode.name, only_looks=True)
         packages = frozenset(package for of_mode, package in self._programs.values() if of_mode == mode)
         asked = _Asked(inputs, packages, [], time.time_ns())
         try:
@@ -105,6 +103,10 @@ class GoLists:
     def _list(self, asked: _Asked) -> None:
         if asked.stale:
             asked.coming = self._pool.submit(asked.inputs.listing, asked.stale)
+
+    def kept(self, mode: Mode, context: Context) -> Inputs | None:
+        """Return what was known of a mode at first, for another tree; None for one that was not asked about."""
+        return self._asked[mode].inputs.elsewhere(context) if mode in self._asked else None
 
     def inputs(self, mode: Mode) -> Inputs:
         """Return what is known of a mode once Go has answered; raises BuildError when it cannot."""

@@ -8,15 +8,19 @@ from contextvars import ContextVar
 
 # The stages that nothing else depends on; they are made when they are asked for.
 _ENDS = frozenset(["release", "validate", "verify", "lock", "outdated", "sizes", "push", "run"])
+# What some of them alone depend on, beside who asks for it by name.
+_USERS = {"index-oci": frozenset(["release", "push"]), "archive-oci": frozenset(["release", "run"])}
+_OF_ALL_PLATFORMS = frozenset(["release", "push", "index-oci"])
 _GATHERING = frozenset(["go-inputs", "go-compile", "fetch-packages", "inject-binary", "inject-packages"])
 _PACKING = frozenset(["check-size", "pack-aci", "pack-oci", "index-oci", "archive-oci", "build", "release"])
 _MAKING = _GATHERING | _PACKING
 # The stages that are about the locks, and so need none.
 _LOCKING = frozenset(["lock", "outdated"])
-_TASK = re.compile(r"(?P<stage>[a-z][a-z-]*)(:(?P<image>[^/@*:]+)(/[^@*:]+)?(@[a-z0-9-]+)?)?")
+_TASK = re.compile(r"(?P<stage>[a-z][a-z-]*)(:(?P<image>[^/@*:]+)(/[^@*:]+)?(?P<platform>@[a-z0-9-]+)?)?")
 
 _images: ContextVar[frozenset[str] | None] = ContextVar("images", default=None)
 _stages: ContextVar[frozenset[str] | None] = ContextVar("stages", default=None)
+_is_of_usual: ContextVar[bool] = ContextVar("is_of_usual", default=False)
 
 
 def is_plain(word: str) -> bool:
@@ -50,7 +54,9 @@ def select(words: Sequence[str]) -> None:
     plain = [match for match in matches if match]
     if len(plain) < len(matches):
         return
-    _stages.set(frozenset(match["stage"] for match in plain))
+    stages = frozenset(match["stage"] for match in plain)
+    _stages.set(stages)
+    _is_of_usual.set(stages.isdisjoint(_OF_ALL_PLATFORMS) and not any(match["platform"] for match in plain))
     images = frozenset(match["image"] or "" for match in plain)
     _images.set(None if "" in images else images)
 
@@ -74,7 +80,14 @@ def is_about_locks() -> bool:
 def may_need(stage: str) -> bool:
     """Tell whether the tasks of a stage can be part of what was asked for."""
     stages = _stages.get()
-    return stages is None or stage not in _ENDS or stage in stages
+    if stages is None or stage in stages:
+        return True
+    return not stages.isdisjoint(_USERS[stage]) if stage in _USERS else stage not in _ENDS
+
+
+def is_of_usual_platform() -> bool:
+    """Tell whether no image is asked for on another platform than its usual one."""
+    return _is_of_usual.get()
 
 
 def is_asked(stage: str) -> bool:

@@ -15,7 +15,7 @@ from procession_tasks.graph.checker import Declared
 from procession_tasks.graph.clean import Remover
 from procession_tasks.graph.planned import Plan
 from procession_tasks.graph.plans import plans
-from procession_tasks.graph.selection import is_about_locks, selected
+from procession_tasks.graph.selection import is_about_locks, is_of_usual_platform, selected
 from procession_tasks.graph.session import session
 from procession_tasks.step import Step
 
@@ -77,7 +77,7 @@ def _kinds(one: Plan) -> set[str]:
 def each_plan() -> Iterator[Plan]:
     """Go through the plans of all selected images and platforms."""
     for of_image in by_image().values():
-        yield from of_image
+        yield from of_image[:1] if is_of_usual_platform() else of_image
 
 
 def with_packages() -> list[str]:

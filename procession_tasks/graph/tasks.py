@@ -180,6 +180,5 @@ def _batches(work: str) -> dict[Mode, Batch]:
 
 
 def _programs(*, usual: bool = False) -> Iterator[ProgramPlan]:
-    for of_image in by_image().values():
-        for one in of_image[:1] if usual else of_image:
-            yield from one.programs
+    for one in (of_image[0] for of_image in by_image().values()) if usual else each_plan():
+        yield from one.programs

@@ -10,12 +10,15 @@ import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import xxhash
 
 from procession_tasks.errors import BuildError
-from procession_tasks.run.built import Built
-from procession_tasks.run.container import Container
+
+if TYPE_CHECKING:
+    from procession_tasks.run.built import Built
+    from procession_tasks.run.container import Container
 
 CONTAINER_ENGINES = ("podman", "docker")
 SYSTEM, KEY, LEVEL = "procession.system", "procession.key", "procession.level"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from procession_tasks.definition.load import load_image, parse_image_file
+from procession_tasks.definition.imagefile import parse_image_file
+from procession_tasks.definition.load import load_image
 from procession_tasks.definition.model import Debian
 from procession_tasks.definition.project import load_project
 from procession_tasks.definition.schema import image_schema

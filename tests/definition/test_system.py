@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from procession_tasks.definition.load import image_names, load_image
+from procession_tasks.definition.imagefile import image_names
+from procession_tasks.definition.load import load_image
 from procession_tasks.definition.manifest import ImageManifest, parse_manifest
 from procession_tasks.definition.project import load_project
 from procession_tasks.definition.system import (

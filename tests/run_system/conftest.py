@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from procession_tasks import process
-from procession_tasks.definition.load import image_names, load_image
+from procession_tasks.definition.imagefile import image_names
+from procession_tasks.definition.load import load_image
 from procession_tasks.definition.manifest import ImageManifest, parse_manifest
 from procession_tasks.definition.project import load_project
 from procession_tasks.definition.system import Health, Part, Publish, System, load_system

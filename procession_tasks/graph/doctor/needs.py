@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from procession_tasks.debian.lock import FILE
-from procession_tasks.definition.load import image_names, parse_image_file
+from procession_tasks.definition.imagefile import image_names, parse_image_file
 from procession_tasks.definition.model import ImageFile, Project
 from procession_tasks.definition.project import load_project
 from procession_tasks.errors import BuildError

@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from procession_tasks.definition.load import image_names, load_image
+from procession_tasks.definition.imagefile import image_names
+from procession_tasks.definition.load import load_image
 from procession_tasks.definition.project import load_project
 from procession_tasks.publish.kubernetes.images import Runs, runs
 from procession_tasks.publish.kubernetes.kubectl import Kubectl
