@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from procession_tasks.graph.affected import GONE, Affected
+from procession_tasks.graph.jsonrows import render
 from procession_tasks.graph.verdicts import FRESH, chain, others
 from procession_tasks.graph.whytext import task_to_json
 
@@ -28,7 +29,7 @@ def to_text(found: Iterable[Affected]) -> Iterator[str]:
 def to_json(found: Sequence[Affected], since: str) -> str:
     """Render the images that differ, and each task of theirs."""
     images = [_image(one) for one in found]
-    return json.dumps({"version": VERSION, "since": since, "images": images}, indent=2) + "\n"
+    return render({"version": VERSION, "since": since, "images": images})
 
 
 def _image(one: Affected) -> dict[str, Any]:

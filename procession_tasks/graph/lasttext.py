@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from procession_tasks.graph.jsonrows import render
 from procession_tasks.graph.record import CACHED, FAILED, FRESH, SKIPPED, Ran, Run
-from procession_tasks.graph.whytext import Subject, render
+from procession_tasks.graph.whytext import VERSION, Subject
 
 _WORST_FIRST = (FAILED, SKIPPED)
 
@@ -46,7 +47,7 @@ def to_json(subjects: Iterable[Subject], run: Run, needs: Mapping[str, Iterable[
         for task in run.tasks
     ]
     head = {"words": list(run.words), "begun": run.begun, "seconds": round(run.seconds, 3), "status": run.status}
-    return render({"run": head, "images": images, "tasks": tasks})
+    return render({"version": VERSION, "run": head, "images": images, "tasks": tasks})
 
 
 def outcome(subject: Subject, ran: Mapping[str, Ran]) -> str | None:

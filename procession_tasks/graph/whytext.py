@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from procession_tasks.graph.cause import Cause
+from procession_tasks.graph.jsonrows import render
 from procession_tasks.graph.verdicts import STALE, WAITING, Verdict, chain, chains, others
 
 VERSION = 1  # of the JSON; raised when a key goes or means something else
@@ -40,6 +40,7 @@ def to_json(subjects: Sequence[Subject], verdicts: Mapping[str, Verdict]) -> str
     """Render the same and each task's part in it."""
     return render(
         {
+            "version": VERSION,
             "images": [_subject(subject, verdicts) for subject in subjects],
             "tasks": [task_to_json(verdict) for verdict in verdicts.values()],
         }
@@ -65,8 +66,3 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "from": cause.before or None,
         "to": cause.after or None,
     }
-
-
-def render(content: dict[str, Any]) -> str:
-    """Put the version before content, and write both as JSON."""
-    return json.dumps({"version": VERSION, **content}, indent=2) + "\n"
