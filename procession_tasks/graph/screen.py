@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from procession_tasks.graph.happened import Happened
     from procession_tasks.graph.report import BuiltImage
 
+_CLOSING_S = 0.2  # by then our own imports are over, and a compiler runs
+
 
 class Screen:
     """The lines of one run, told from several threads; `tasks` are all there are, `selected` those asked for."""
@@ -44,7 +46,9 @@ class Screen:
         """Begin to draw."""
         notice.show_with(self._details.__setitem__)
         self._terminal.open()
-        threading.Thread(target=_closing, daemon=True).start()  # loaded while others work
+        loading = threading.Timer(_CLOSING_S, _closing)  # what the end needs, while others work
+        loading.name, loading.daemon = "closing", True
+        loading.start()
 
     def close(self) -> None:
         """Take away what is drawn."""

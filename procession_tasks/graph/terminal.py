@@ -38,6 +38,7 @@ class Terminal:
         self._stream = stream
         self._draw = draw
         self._rows = 0
+        self._waiting: list[str] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._replaced: list[tuple[str, Any, Above]] = []
@@ -64,6 +65,7 @@ class Terminal:
         self._over.set()
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._clear()
+            self._put_waiting()
 
     def look(self) -> Look:
         """Look how large the terminal is now, and what is wanted of it."""
@@ -76,14 +78,15 @@ class Terminal:
         return Look(columns or _COLUMNS, rows or _ROWS, colours, encoding == "utf8")
 
     def write(self, text: str, stream: Any) -> None:
-        """Write whole lines above what is drawn."""
+        """Write whole lines above what is drawn: to the stream itself before long, to another one at once."""
         with self._lock:
             if self._over.is_set():
                 self._put(text, stream)
             elif stream is self._stream:
-                self._redraw(text.replace("\n", f"{_CLEAR_REST}\n"))
+                self._waiting.append(text)  # drawn with the rest, so that whoever writes need not wait for it
             else:
                 self._clear()
+                self._put_waiting()
                 self._put(text, stream)
                 self._redraw()
 
@@ -94,8 +97,10 @@ class Terminal:
                     if not self._over.is_set():
                         self._redraw()
 
-    def _redraw(self, above: str = "") -> None:
-        """Write over what is drawn, in one go, so that no half of it is seen."""
+    def _redraw(self) -> None:
+        """Write over what is drawn, what waits above it, in one go, so that no half of it is seen."""
+        above = "".join(self._waiting).replace("\n", f"{_CLEAR_REST}\n")
+        self._waiting.clear()
         lines = self._draw(self.look())
         self._rows = len(lines)
         drawn = "\n".join(f"{_CLEAR_LINE}{line}" for line in lines)
@@ -106,6 +111,12 @@ class Terminal:
             below = f"\n{_CLEAR_BELOW}{_up(1)}" if self._rows > 1 else ""
             self._put(f"\r{_CLEAR_LINE}{below}", self._stream)
             self._rows = 0
+
+    def _put_waiting(self) -> None:
+        """Write what waits where nothing is drawn."""
+        if self._waiting:
+            self._put("".join(self._waiting), self._stream)
+            self._waiting.clear()
 
     @staticmethod
     def _put(text: str, stream: Any) -> None:
