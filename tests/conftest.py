@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import json
@@ -12,7 +13,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from procession_tasks.debian.pin import Pin
+from tests.doitserver import DoitServer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Builds are to do their work: what one test makes is not to be found by the next.  The tests of caches turn them on.
@@ -90,6 +91,18 @@ def packed_last(names: list[str]) -> tuple[str, ...]:
     return (*(name for name in names if name not in packing), *packing)
 
 
+@functools.cache
+def doit_server() -> DoitServer:
+    """What runs doit for the tests of this process."""
+    return DoitServer()
+
+
+def pytest_unconfigure() -> None:
+    """End it with them."""
+    if doit_server.cache_info().currsize:
+        doit_server().close()
+
+
 class Workspace:
     """A repository with a Go module of programs and an image for each."""
 
@@ -138,10 +151,7 @@ class Workspace:
 
     def doit(self, *words: str, **environment: str) -> Ended:
         """Run doit to its end."""
-        command = [sys.executable, "-m", "doit", *words]
-        ended = subprocess.run(
-            command, cwd=self.root, env=self.environment | environment, capture_output=True, text=True, timeout=300
-        )
+        ended = doit_server().run(words, self.root, self.environment | environment, patience=300)
         ran = re.findall(r"^(\S+) +[0-9.]+ s$", ended.stdout, re.MULTILINE)
         return Ended(ended.returncode, ended.stdout, ended.stderr, packed_last(ran))
 

@@ -7,9 +7,7 @@ import json
 import random
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,47 +108,6 @@ def _append(path: Path) -> None:
             stream.write(b"x")
 
 
-# Runs doit in a copy of a process that has everything loaded.
-SERVER = """\
-import json, os, sys
-import procession_tasks.graph.affected, procession_tasks.graph.doitfile, procession_tasks.graph.definitions
-import procession_tasks.graph.tasks, procession_tasks.graph.whytext, procession_tasks.graph.programs, procession_tasks.graph.oci
-from doit.doit_cmd import DoitMain
-for line in sys.stdin:
-    words = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        out = os.open("build/out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        try:
-            status = DoitMain().run(words)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status or 0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@contextmanager
-def served(workspace: Any) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Have doit run over and over in a repository, without its start."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], cwd=workspace.root, env=workspace.environment, **pipes
-    ) as server:
-
-        def doit(*words: str) -> tuple[int, str]:
-            server.stdin.write(json.dumps(words) + "\n")
-            server.stdin.flush()
-            status = int(server.stdout.readline())
-            return status, workspace.path("build/out").read_text()
-
-        yield doit
-        server.stdin.close()
-
-
 class Walk:
     """A repository on its way through random edits."""
 
@@ -243,39 +200,35 @@ def test_why_says_what_a_build_does_and_affected_misses_no_image(workspace: Any,
     workspace.build()
     walk = Walk(workspace, seed)
     builds = compared = different = needless = 0
-    with served(workspace) as doit:
-        while walk.edits < EDITS_EACH:
-            walk.edit()
-            words = walk.chance.choice(
-                [["build"]] * 6 + [["build:api"], ["go-compile"], ["pack-oci:api", "inject-binary:api"]]
-            )
-            status, told = doit("why", "--json", *words)
-            assert status == 0, told
-            verdicts = {task["name"]: task for task in json.loads(told)["tasks"]}
-            workspace.path("build/state/last-run").unlink(missing_ok=True)
-            status, out = doit(*words)
-            assert status in ((0, 1) if "broken" in walk.there else (0,)), f"{sorted(walk.there)}\n{out}"
-            builds += 1
-            run = last(workspace.root)
-            ran = {task.name: task.how for task in run.tasks} if run else {}
-            assert disagreements(verdicts, ran, failed=status != 0) == [], (
-                f"{words} after {sorted(walk.there)}\n{told}\n{out}"
-            )
-            if status != 0 or words != ["build"]:
-                continue
-            head, digests = walk.commit(), walk.digests()
-            for since, before, then in (*walk.commits[-1:], *walk.some_commit()):
-                status, told = doit("affected", "--json", "--since", since)
-                assert status == 0, told
-                found = {image["name"] for image in json.loads(told)["images"]}
-                differ = {image for image in before | digests if before.get(image) != digests.get(image)}
-                assert differ <= found, (
-                    f"missed {sorted(differ - found)} between {sorted(then)} and {sorted(walk.there)}"
-                )
-                compared += len(before | digests)
-                different += len(differ)
-                needless += len(found - differ)
-            walk.commits.append((head, digests, frozenset(walk.there)))
+    while walk.edits < EDITS_EACH:
+        walk.edit()
+        words = walk.chance.choice(
+            [["build"]] * 6 + [["build:api"], ["go-compile"], ["pack-oci:api", "inject-binary:api"]]
+        )
+        told = workspace.build("why", "--json", *words).out
+        verdicts = {task["name"]: task for task in json.loads(told)["tasks"]}
+        workspace.path("build/state/last-run").unlink(missing_ok=True)
+        ended = workspace.doit(*words)
+        out = ended.out + ended.err
+        assert ended.status in ((0, 1) if "broken" in walk.there else (0,)), f"{sorted(walk.there)}\n{out}"
+        builds += 1
+        run = last(workspace.root)
+        ran = {task.name: task.how for task in run.tasks} if run else {}
+        assert disagreements(verdicts, ran, failed=ended.status != 0) == [], (
+            f"{words} after {sorted(walk.there)}\n{told}\n{out}"
+        )
+        if ended.status != 0 or words != ["build"]:
+            continue
+        head, digests = walk.commit(), walk.digests()
+        for since, before, then in (*walk.commits[-1:], *walk.some_commit()):
+            told = workspace.build("affected", "--json", "--since", since).out
+            found = {image["name"] for image in json.loads(told)["images"]}
+            differ = {image for image in before | digests if before.get(image) != digests.get(image)}
+            assert differ <= found, f"missed {sorted(differ - found)} between {sorted(then)} and {sorted(walk.there)}"
+            compared += len(before | digests)
+            different += len(differ)
+            needless += len(found - differ)
+        walk.commits.append((head, digests, frozenset(walk.there)))
     print(
         f"seed {seed}: {walk.edits} edits, {builds} builds agree; of {compared} images compared {different} differed, "
         f"none was missed, {needless} were named needlessly"
