@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from procession_tasks import interruption
 from procession_tasks.errors import BuildError
 from procession_tasks.graph.git import Git
 from procession_tasks.graph.inmemory import room
+from procession_tasks.graph.scratch import scratch
 from procession_tasks.graph.unchanged import unchanged_folders
 
 
@@ -36,8 +36,8 @@ class Tree:
 def materialized(revision: str, root: Path, git: Git) -> Iterator[Tree]:
     """Have the files of a revision in a folder of their own, for the project whose folder is `root` here.
 
-    They are as a checkout would make them, in memory if there is room; links stand for folders of Go files that
-    are the same here.  Raises RevisionError for what is no revision, BuildError when git cannot give it.
+    They are as a checkout would make them, in memory if there is room; links stand for folders that are the
+    same here.  Raises RevisionError for what is no revision, BuildError when git cannot give it.
     """
     entries = _entries(git, tree := _tree(git, revision))
     links = unchanged_folders(git, tree, entries)
@@ -61,11 +61,8 @@ def _written(
     entries: Mapping[str, str], links: Sequence[str], git: Git, folder: Path | None, stack: contextlib.ExitStack
 ) -> Path:
     """Write files and links below a folder, by default where temporary files go, and return their own."""
-    scratch = stack.enter_context(
-        tempfile.TemporaryDirectory(prefix="procession-", dir=folder, ignore_cleanup_errors=True)
-    )
-    place = Path(scratch).resolve() / "tree"
-    index = f"{scratch}/index"
+    within = stack.enter_context(scratch(folder))
+    place, index = within / "tree", str(within / "index")
     lines = "".join(f"{line}\0" for line in entries.values())
     git.run("update-index", "-z", "--index-info", stdin=lines.encode("utf-8", "surrogateescape"), index=index)
     git.run("checkout-index", "--all", "--quiet", f"--prefix={place}/", index=index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,7 +107,7 @@ def test_where_memory_fails_the_disk_is_used(
     folder = memory if is_there else memory / "gone"
     (disk := tmp_path / "disk").mkdir()
     monkeypatch.setattr(revision, "room", lambda *_: folder)
-    monkeypatch.setattr(revision.tempfile, "tempdir", str(disk))  # type: ignore[attr-defined]
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
     full = tmp_path / "git"
     full.write_text(
         f'#!/bin/sh\ncase "$*" in *--prefix={folder}/*) mkdir "${{4#--prefix=}}"; exit 1;; esac\nexec git "$@"\n'
