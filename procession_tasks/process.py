@@ -105,6 +105,18 @@ def stop_all() -> None:
     _signal_all(signal.SIGKILL)
 
 
+def stop_left(variable: str, value: str) -> None:
+    """Kill the processes that have this in their environment: what a killed run has left at work.
+
+    Source: proc(5); where there is no such file system nothing is found.
+    """
+    wanted = os.fsencode(f"{variable}={value}")
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
 def _start(
     argv: Sequence[str],
     folder: Path,

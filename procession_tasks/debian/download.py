@@ -125,7 +125,7 @@ class _Part:
 def _claimed(target: Path, wanted: Wanted, advance: Advance) -> Iterator[_Part | None]:
     """Open a target's partial file for this process alone; None when the target has come about meanwhile."""
     name = target.with_name(f"{target.name}.part")
-    while True:
+    while not wanted.is_in(target):  # or a run that ends here would leave a partial file of nothing
         with open(name, "r+b", buffering=0, opener=_open_or_make) as stream:
             _lock(stream, advance)
             if not _is_at(stream, name):
@@ -136,6 +136,7 @@ def _claimed(target: Path, wanted: Wanted, advance: Advance) -> Iterator[_Part |
             else:
                 yield _Part(stream, name, advance)
             return
+    yield None
 
 
 def _open_or_make(path: str, flags: int) -> int:

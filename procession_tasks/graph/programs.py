@@ -21,6 +21,7 @@ from procession_tasks.graph.gocache import run_go_build
 from procession_tasks.graph.planned import ProgramPlan
 from procession_tasks.graph.session import Session
 
+_SCRATCH = ".tmp"  # where go puts what it needs on the way
 _GO_USAGE = 2  # the go command's exit status for wrong usage
 
 
@@ -113,9 +114,11 @@ def _compile(run: list[Program], session: Session) -> dict[Program, BuildError]:
     """Build programs into a folder beside the final one, then move each that came about."""
     root, mode = session.root, run[0].mode
     final = root / Path(run[0].output).parent
-    part = final / f".{mode.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    scratch = part / ".tmp"
+    for left in final.glob(f".{mode.name}.*.part"):  # by a run that was killed, whose compiler may be at work yet
+        process.stop_left("GOTMPDIR", os.fspath(left / _SCRATCH))
+        shutil.rmtree(left, ignore_errors=True)
+    part = final / f".{mode.name}.{os.getpid()}.part"
+    scratch = part / _SCRATCH
     scratch.mkdir(parents=True)
     try:
         command, made = _commands(run, f"{part.relative_to(root)}")
