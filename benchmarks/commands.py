@@ -20,7 +20,7 @@ _ASKED = (
     ("graph",),
     ("trace",),
     ("doctor",),
-    ("cache",),
+    ("cache", "stats"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -62,10 +63,13 @@ class Declared:
 
     def __init__(self, step: Step, moved: Callable[[], bool] = lambda: False) -> None:
         self.step = step
-        self._digest = step.digest
         self._session = session()
         self._moved = moved
         self.causes: tuple[Cause, ...] = ()
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return self.step.digest  # who lists tasks has no use for it
 
     def __call__(self, task: Any, values: dict[str, Any]) -> bool:
         states = self._session.states

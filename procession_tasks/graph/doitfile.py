@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Deciding what is stale makes many objects and no cycles; the first action turns this back on.
 gc.disable()
+# What is there in the end goes with the process: to look through it for garbage is a tenth of a short command.
+atexit.register(gc.freeze)
 
 DOIT_CONFIG: dict[str, Any] = {
     "default_tasks": ["build"],

@@ -17,6 +17,7 @@ from procession_tasks.graph.planned import Plan
 from procession_tasks.graph.plans import plans
 from procession_tasks.graph.selection import is_about_locks, is_of_usual_platform, selected
 from procession_tasks.graph.session import session
+from procession_tasks.states import ABSENT
 from procession_tasks.step import Step
 
 _OF_SOME = frozenset(
@@ -50,7 +51,7 @@ def task(
 
 def _is_input(path: str) -> bool:
     """Tell whether an input is a dependency; a definition may do without a rootfs/ folder."""
-    return not path.endswith("/rootfs") or (session().root / path).is_dir()
+    return not path.endswith("/rootfs") or session().states.state(path) != ABSENT
 
 
 def joint(name: str, doc: str, tasks: list[str]) -> Task:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -56,6 +58,7 @@ def examine() -> list[Finding]:
     from procession_tasks.graph.doctor.needs import needs
     from procession_tasks.graph.session import session
 
+    atexit.register(gc.freeze)  # as where images are built, which is not loaded here
     needed, found = needs(session().root, session().environment)
     looks: tuple[Callable[[Needs], Iterator[Finding]], ...]
     looks = (python.findings, tools.go, tools.debian, tools.engine, tools.others, places.folders, places.servers)
