@@ -29,7 +29,8 @@ def measure(found: Tools, launcher: Launcher, work: Path, services: int, count: 
     workspace = generate(work / "commands", services)
     _commit(workspace)
     environment = found.environment | {"PROCESSION_CACHE_DIR": str(work / "cache")}
-    launcher.run(Command("build", (str(found.doit),), workspace.root, environment))
+    others = (f"go-inputs:{name}@linux-arm64" for name in workspace.services)  # or affected has to ask Go of them
+    launcher.run(Command("build", (str(found.doit), "build", *others), workspace.root, environment))
     workspace.edit_shared()
     asked = [
         Command(f"doit {' '.join(words)}", (str(found.doit), *words), workspace.root, environment) for words in _ASKED

@@ -104,46 +104,50 @@ def _tell(found: Sequence[Affected], since: str, form: str) -> None:
 def _compared(since: str) -> Sequence[Affected]:
     """Compare the tree here with that of a revision; raises BuildError when one of them cannot be read."""
     from procession_tasks.graph.git import repository  # as above
-    from procession_tasks.graph.revision import materialized
+    from procession_tasks.graph.revision import QUESTIONS, ask, materialized
     from procession_tasks.graph.session import STATE, session
 
     here = session()
     git = repository(here.root, here.environment)
-    with ExitStack() as stack, ThreadPoolExecutor(1 + _AT_ONCE) as beside_us, _stopping(beside_us):
-        coming = beside_us.submit(stack.enter_context, materialized(since, here.root, git))
+    gits, lists = ThreadPoolExecutor(QUESTIONS + 1), ThreadPoolExecutor(_AT_ONCE)
+    with ExitStack() as stack, gits, lists, _stopping(gits, lists):
+        asked = ask(since, git, gits)
+        coming = gits.submit(asked.wait)
         from procession_tasks.graph.affected import affected, alike  # git is at work meanwhile
         from procession_tasks.graph.golists import GoLists
         from procession_tasks.graph.side import Side, beside, see_project
 
-        new = Side(here, GoLists(here.go, beside_us))
+        new = Side(here, GoLists(here.go, lists))
         try:
             new.load()
         except BuildError as error:
             raise WrongHereError(error.message, hint=error.hint) from None
         new.lists.ask(new.programs, closures := here.root / STATE / "closures")
         new.lists.learn_until(coming)
-        see_project((there := coming.result()).root, since)
+        there = gits.submit(stack.enter_context, materialized(asked, here.root)).result()  # to be stopped with them
+        see_project(there.root, since)
         before = beside(here, there)
         new.lists.ask_rest(before.go)
-        old = Side(before, GoLists(before.go, beside_us), new)
+        old = Side(before, GoLists(before.go, lists), new)
         _load_old(old, new)
         old.lists.ask(alike(old, new), closures, new.lists)
         return affected(old, new, git.top)
 
 
 @contextmanager
-def _stopping(pool: ThreadPoolExecutor) -> Iterator[None]:
+def _stopping(*pools: ThreadPoolExecutor) -> Iterator[None]:
     """Stop what runs beside us when we give up: whoever leaves waits for it."""
     try:
         yield
     except BaseException:
         from procession_tasks.graph.actions import interrupt  # nobody else needs it
 
-        ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
-        ending.start()
-        while ending.is_alive():  # what was about to start is stopped then
+        endings = [threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True}) for pool in pools]
+        for ending in endings:
+            ending.start()
+        while any(ending.is_alive() for ending in endings):  # what was about to start is stopped then
             interrupt()
-            ending.join(_LOOK_S)
+            endings[-1].join(_LOOK_S)
         raise
 
 

@@ -6,15 +6,17 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from procession_tasks import interruption
+from procession_tasks import interruption, process
 from procession_tasks.errors import BuildError
+from procession_tasks.graph import unchanged
 from procession_tasks.graph.git import Git
 from procession_tasks.graph.inmemory import room
 from procession_tasks.graph.scratch import scratch
-from procession_tasks.graph.unchanged import unchanged_folders
 
 
 class RevisionError(BuildError):
@@ -32,15 +34,45 @@ class Tree:
     unchanged: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What git is asked about a revision, at once and beside other work."""
+
+    revision: str
+    git: Git
+    tree: Future[process.Finished]
+    entries: Future[list[str] | None]
+    changes: unchanged.Asked
+
+    def wait(self) -> None:
+        """Wait for all answers."""
+        changes = self.changes
+        answers: list[Future[Any]] = [self.tree, self.entries, changes.changed, changes.tagged]
+        wait([*answers, changes.settings, changes.converted])
+
+
+QUESTIONS = 6  # of `ask`
+
+
+def ask(revision: str, git: Git, pool: Executor) -> Asked:
+    """Ask git, and return without waiting for it; raises RevisionError for what git would take for an option."""
+    if revision.startswith("-"):
+        raise _unknown(revision)
+    tree = f"{revision}^{{tree}}"
+    found = pool.submit(git.ask, "rev-parse", "--verify", "--quiet", tree)
+    entries = pool.submit(git.lines, "ls-tree", "-r", "-z", "--full-tree", tree)
+    return Asked(revision, git, found, entries, unchanged.ask(git, tree, pool))
+
+
 @contextlib.contextmanager
-def materialized(revision: str, root: Path, git: Git) -> Iterator[Tree]:
+def materialized(asked: Asked, root: Path) -> Iterator[Tree]:
     """Have the files of a revision in a folder of their own, for the project whose folder is `root` here.
 
     They are as a checkout would make them, in memory if there is room; links stand for folders that are the
     same here.  Raises RevisionError for what is no revision, BuildError when git cannot give it.
     """
-    entries = _entries(git, tree := _tree(git, revision))
-    links = unchanged_folders(git, tree, entries)
+    git, entries = asked.git, _entries(asked)
+    links = unchanged.unchanged_folders(git.top, entries, asked.changes)
     written = _outside(entries, frozenset(links))
     folder = room(len(links) + len(written), _size(git, written), git.environment)
     with contextlib.ExitStack() as stack:
@@ -74,12 +106,25 @@ def _written(
     return place
 
 
-def _entries(git: Git, tree: str) -> dict[str, str]:
-    """List the files of a tree: the line that ls-tree has of each, by path."""
-    listed = git.lines("ls-tree", "-r", "-z", "--full-tree", tree)
+def _entries(asked: Asked) -> dict[str, str]:
+    """List the files of a revision: the line that ls-tree has of each, by path.
+
+    Raises BuildError where it is not to be had.
+    """
+    if asked.tree.result().status != 0:
+        if asked.git.is_shallow():
+            hint = "git fetch --unshallow, or git fetch --depth=N with an N that reaches it"
+            raise BuildError(f"--since: must be in this clone, which is shallow, got {asked.revision!r}", hint=hint)
+        raise _unknown(asked.revision)
+    listed = asked.entries.result()
     if listed is None:
+        tree = asked.tree.result().stdout.decode().strip()
         raise BuildError(f"git ls-tree: cannot read the tree {tree}", hint="git fsck says what is wrong")
     return {line.partition("\t")[2]: line for line in listed}
+
+
+def _unknown(revision: str) -> RevisionError:
+    return RevisionError(f"--since: must be a revision of git, got {revision!r}", hint="such as HEAD~1 or origin/main")
 
 
 def _size(git: Git, entries: Mapping[str, str]) -> int:
@@ -104,15 +149,3 @@ def _outside(entries: Mapping[str, str], folders: frozenset[str]) -> dict[str, s
     """Choose the entries that are not in or below any of some folders."""
     above = functools.cache(lambda folder: folder in folders or (folder and above(folder.rpartition("/")[0])))
     return {path: line for path, line in entries.items() if not above(path.rpartition("/")[0])}
-
-
-def _tree(git: Git, revision: str) -> str:
-    """Return the name of a revision's tree; raises BuildError where it is not to be had."""
-    option = revision.startswith("-")  # git would take it for one
-    finished = None if option else git.ask("rev-parse", "--verify", "--quiet", f"{revision}^{{tree}}")
-    if finished and finished.status == 0:
-        return finished.stdout.decode().strip()
-    if finished and git.is_shallow():
-        hint = "git fetch --unshallow, or git fetch --depth=N with an N that reaches it"
-        raise BuildError(f"--since: must be in this clone, which is shallow, got {revision!r}", hint=hint)
-    raise RevisionError(f"--since: must be a revision of git, got {revision!r}", hint="such as HEAD~1 or origin/main")

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
 
+from procession_tasks import process
 from procession_tasks.graph.git import Git
 
 # What a checkout may do to a file, but for line ends by configuration.
@@ -87,31 +91,51 @@ def _folder(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def unchanged_folders(git: Git, tree: str, entries: Mapping[str, str]) -> list[str]:
-    """Name the topmost of these folders, relative to the work tree; `entries` has ls-tree's line of each path.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What git is asked of the files here, at once: which differ from a tree, and what a checkout does to which."""
+
+    changed: Future[list[str] | None]
+    tagged: Future[list[str] | None]
+    settings: Future[process.Finished]
+    converted: Future[list[str] | None]
+
+
+def ask(git: Git, tree: str, pool: Executor) -> Asked:
+    """Ask git, and return without waiting for it."""
+    changed = ("diff-index", "--name-only", "--no-renames", "--ignore-submodules=none", "-z", tree)
+    return Asked(
+        pool.submit(git.lines, *_STRICT, *changed),
+        pool.submit(git.lines, *_STRICT, "ls-files", "-v", "-z"),
+        pool.submit(git.ask, "config", "--get", "core.autocrlf"),
+        pool.submit(git.lines, "ls-files", "-z", "--", ":(top)", _CONVERTED),
+    )
+
+
+def unchanged_folders(top: Path, entries: Mapping[str, str], asked: Asked) -> list[str]:
+    """Name the topmost of these folders, relative to `top`, the work tree; `entries` has ls-tree's line of each path.
 
     Empty where anything is unusual: git fails, settings or other attributes convert what is checked out.
     """
-    changed, converted = _changed(git, tree), _converted(git)
+    changed, converted = _changed(asked), _converted(asked)
     if changed is None or converted is None or _ATTRIBUTES in map(os.path.basename, changed.intersection(entries)):
         return []
     special = (path for path, line in entries.items() if not line.startswith(_REGULAR) or path.endswith(_MODULE))
-    return list(_Folders(entries, {*changed, *converted, *special}).unchanged(os.fspath(git.top)))
+    return list(_Folders(entries, {*changed, *converted, *special}).unchanged(os.fspath(top)))
 
 
-def _changed(git: Git, tree: str) -> set[str] | None:
-    """Find the files that are not here what they are in a tree, or that git was told to take for the same.
+def _changed(asked: Asked) -> set[str] | None:
+    """Find the files that are not here what they are in the tree, or that git was told to take for the same.
 
     None when git fails.
     """
-    changed = git.lines(*_STRICT, "diff-index", "--name-only", "--no-renames", "--ignore-submodules=none", "-z", tree)
-    tagged = git.lines(*_STRICT, "ls-files", "-v", "-z")
+    changed, tagged = asked.changed.result(), asked.tagged.result()
     if changed is None or tagged is None:
         return None
     return {*changed, *(line[len(_PLAIN) :] for line in tagged if not line.startswith(_PLAIN))}
 
 
-def _converted(git: Git) -> list[str] | None:
+def _converted(asked: Asked) -> list[str] | None:
     """Find the files of which a checkout may write anything else than what is stored; None when it may of any."""
-    settings = git.ask("config", "--get", "core.autocrlf").stdout.strip().lower()
-    return None if settings not in (b"", b"false") else git.lines("ls-files", "-z", "--", ":(top)", _CONVERTED)
+    settings = asked.settings.result().stdout.strip().lower()
+    return asked.converted.result() if settings in (b"", b"false") else None

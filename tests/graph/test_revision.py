@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +18,14 @@ from procession_tasks.errors import BuildError
 from procession_tasks.graph import inmemory, revision
 from procession_tasks.graph.git import Git, repository
 from procession_tasks.graph.inmemory import room
-from procession_tasks.graph.revision import materialized
+from procession_tasks.graph.revision import Tree, materialized
+
+
+@contextmanager
+def tree_of_head(git: Git, root: Path) -> Iterator[Tree]:
+    with ThreadPoolExecutor() as pool, materialized(revision.ask("HEAD", git, pool), root) as tree:
+        yield tree
+
 
 MEGABYTE = 1024 * 1024
 
@@ -79,7 +89,7 @@ def git(tmp_path: Path) -> Git:
 def test_a_tree_is_written_to_memory_and_removed(git: Git, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(revision, "room", lambda *extent: asked.append(extent[:2]) or memory)
-    with materialized("HEAD", git.top / "below", git) as tree:
+    with tree_of_head(git, git.top / "below") as tree:
         assert tree.root.is_relative_to(memory.resolve())
         assert (tree.root / "file").read_text() == "text\n"
         assert os.readlink(tree.root.parent / "link") == "below/file"
@@ -94,7 +104,7 @@ def test_what_is_not_here_any_more_needs_its_room(git: Git, memory: Path, monkey
     (git.top / "below/file").rename(git.top / "below/other")
     (git.top / "link").unlink()
     (git.top / "link").write_text("12345678")
-    with materialized("HEAD", git.top, git):
+    with tree_of_head(git, git.top):
         pass
     assert asked == [(2, len("text\n") + len("12345678"))]
 
@@ -113,7 +123,7 @@ def test_where_memory_fails_the_disk_is_used(
         f'#!/bin/sh\ncase "$*" in *--prefix={folder}/*) mkdir "${{4#--prefix=}}"; exit 1;; esac\nexec git "$@"\n'
     )
     full.chmod(0o755)
-    with materialized("HEAD", git.top, Git(str(full), git.top, git.environment)) as tree:
+    with tree_of_head(Git(str(full), git.top, git.environment), git.top) as tree:
         assert tree.root.is_relative_to(disk.resolve())
         assert (tree.root / "below/file").read_text() == "text\n"
         assert list(memory.iterdir()) == []
@@ -124,6 +134,6 @@ def test_a_tree_that_git_cannot_give_leaves_nothing(git: Git, memory: Path, monk
     monkeypatch.setattr(revision, "room", lambda *_: memory)
     blob = git.ask("rev-parse", "HEAD:below/file").stdout.decode().strip()
     (git.top / ".git/objects" / blob[:2] / blob[2:]).unlink()
-    with pytest.raises(BuildError, match=r"^git checkout-index: "), materialized("HEAD", git.top, git):
+    with pytest.raises(BuildError, match=r"^git checkout-index: "), tree_of_head(git, git.top):
         pass
     assert list(memory.iterdir()) == []

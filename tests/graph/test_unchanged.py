@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from procession_tasks.graph import revision
 from procession_tasks.graph.git import Git, repository
-from procession_tasks.graph.revision import materialized
-from procession_tasks.graph.unchanged import unchanged_folders
+from procession_tasks.graph.revision import Tree, materialized
+from procession_tasks.graph.unchanged import ask, unchanged_folders
 
 FILES = {
     "go.mod": "module sample.example\n",
@@ -52,7 +55,15 @@ class Repository:
     def found(self) -> list[str]:
         lines = self.git.lines("ls-tree", "-r", "-z", "HEAD")
         assert lines is not None
-        return sorted(unchanged_folders(self.git, "HEAD", {line.partition("\t")[2]: line for line in lines}))
+        with ThreadPoolExecutor() as pool:
+            asked = ask(self.git, "HEAD", pool)
+            return sorted(unchanged_folders(self.git.top, {line.partition("\t")[2]: line for line in lines}, asked))
+
+
+@contextmanager
+def tree_of_head(git: Git, root: Path) -> Iterator[Tree]:
+    with ThreadPoolExecutor() as pool, materialized(revision.ask("HEAD", git, pool), root) as tree:
+        yield tree
 
 
 @pytest.fixture
@@ -162,7 +173,7 @@ def test_other_attributes_are_no_matter(repo: Repository) -> None:
 
 def test_the_tree_has_links_and_the_rest(repo: Repository) -> None:
     repo.write("shared/b/b.go", "package b // edited\n")
-    with materialized("HEAD", repo.root, repo.git) as tree:
+    with tree_of_head(repo.git, repo.root) as tree:
         assert {path: (tree.root / path).read_text() for path in FILES} == FILES
         assert sorted(os.path.relpath(path, tree.root) for path in tree.root.rglob("*") if path.is_symlink()) == SAME
         assert sorted(tree.unchanged) == SAME
@@ -170,5 +181,5 @@ def test_the_tree_has_links_and_the_rest(repo: Repository) -> None:
 
 
 def test_of_a_project_in_a_folder_its_own_are_told(repo: Repository) -> None:
-    with materialized("HEAD", repo.root / "shared", repo.git) as tree:
+    with tree_of_head(repo.git, repo.root / "shared") as tree:
         assert tree.unchanged == {"a"}
