@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from procession_tasks.graph.picture import STATES, Box, Picture, State
-from procession_tasks.graph.report import plain
+from procession_tasks.graph.plaintext import plain
 
 T = TypeVar("T")
 

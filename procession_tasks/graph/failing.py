@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from procession_tasks import files
-from procession_tasks.graph.report import plain
+from procession_tasks.graph.plaintext import plain
 from procession_tasks.graph.reporter import log_of
 from procession_tasks.step import Step
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from procession_tasks.graph.picture import STATES, Box, Image, Picture
-from procession_tasks.graph.report import plain
+from procession_tasks.graph.plaintext import plain
 
 _STYLES = {
     "stale": "fill:#ffd8b5,stroke:#bc4c00,color:#1f2328,stroke-width:3px",

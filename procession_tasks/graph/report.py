@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from procession_tasks.graph.plaintext import plain
 from procession_tasks.graph.record import BUILT, CACHED, FAILED, FRESH, SKIPPED
 
 VERSION = 1  # of the JSON; raised when a key goes or means something else
@@ -22,7 +23,6 @@ _LONGEST = 60_000  # of a summary's errors; GitHub drops a summary of more than 
 # Compiled when they are needed: of most runs nothing went wrong.
 _PLACE = r"(?P<file>[^\s:][^:]*):(?P<line>[1-9][0-9]{0,8}):(?:[0-9]+:)? (?P<message>.*)"
 _PACKAGE = r"# \S+"  # what go says before the errors of a package
-_CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _MARKED = r"([\\`*_\[\]|~#])"
 
 
@@ -98,11 +98,6 @@ class Report:
     def saved(self) -> float:
         """The seconds of work that caches spared."""
         return sum(task.saved for task in self.tasks)
-
-
-def plain(text: str) -> str:
-    """Replace control characters, which move a terminal's cursor and spoil a log."""
-    return text.translate(_CONTROL)
 
 
 def mistakes(task: str, message: str, is_file: Callable[[str], bool]) -> list[Mistake]:

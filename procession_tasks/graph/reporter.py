@@ -139,7 +139,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     def tell_failure(self, task: Any, message: str) -> str | None:
         """Tell what a failed action said, once, how it was run and where that is kept, which is returned."""
         from procession_tasks.graph.failing import block, write_log  # failures alone need it
-        from procession_tasks.graph.report import plain  # as above
+        from procession_tasks.graph.plaintext import plain  # as above
 
         step = step_of(task)
         log = write_log(session().root, task.name, step, message) if step else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from procession_tasks.graph.columns import Laid, Strip, column_of_each, lay_out
 from procession_tasks.graph.picture import STATES, Box, Image, Picture, State
-from procession_tasks.graph.report import plain
+from procession_tasks.graph.plaintext import plain
 
 _LETTER = 7.3  # the width of a character; those of monospaced fonts of 12 px differ by hundredths
 _MARGIN, _HEAD = 16, 40

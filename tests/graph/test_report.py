@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from procession_tasks.graph.plaintext import plain
 from procession_tasks.graph.report import (
     BuiltImage,
     Mistake,
     Outcome,
     Report,
     mistakes,
-    plain,
     to_annotations,
     to_json,
     to_markdown,
