@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import threading
 import time
@@ -75,12 +74,13 @@ class Notes:
         """Note how a task ended."""
         now = self._now()
         start = self._starts.get(task.name) or Start(now, "", (), 0)
-        ran = Ran(task.name, how, start.moment, now - start.moment, start.chain, thread=start.thread)
+        where, saved = None, 0.0
         if how == BUILT and (taken := self._session.taken.get(task.name)):
-            ran = dataclasses.replace(ran, how=CACHED, where=taken.where, saved=taken.seconds)
+            how, where, saved = CACHED, taken.where, taken.seconds
         elif how == BUILT:
-            ran = dataclasses.replace(ran, where=self._session.executed.get(task.name))
-        self._ended[task.name] = ran
+            where = self._session.executed.get(task.name)
+        seconds = now - start.moment
+        self._ended[task.name] = Ran(task.name, how, start.moment, seconds, start.chain, where, saved, start.thread)
 
     def reason(self, name: str) -> str:
         """Return why a task ran, without what led to it; empty for one that did not."""

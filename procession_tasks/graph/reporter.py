@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
@@ -41,6 +40,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._failed: list[str] = []
         self._skipped: list[str] = []
         self._told: set[str] = set()
+        self._logs: frozenset[str] | None = None
         self._happened = session().happened
         self._lock = threading.Lock()
         self._all: tuple[Any, Any] = ({}, ())
@@ -134,7 +134,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self.write(f"{line}\n")
         if task.verbosity >= _TALKATIVE:
             self.write(f"  because {self._notes.reason(task.name)}\n")
-        remove_log(session().root, task.name)
+        self._remove_log(task.name)
 
     def tell_failure(self, task: Any, message: str) -> str | None:
         """Tell what a failed action said, once, how it was run and where that is kept, which is returned."""
@@ -151,6 +151,17 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             self._told.add(text)
             sys.stderr.write(block(task.name, text, step, log, session().environment))
         return log
+
+    def _remove_log(self, name: str) -> None:
+        """Remove what an earlier failure of a task left; most runs find no log at all."""
+        log = log_of(name)
+        if self._logs is None:
+            with contextlib.suppress(OSError):
+                self._logs = frozenset(os.listdir(session().root / os.path.dirname(log)))
+            self._logs = self._logs or frozenset()
+        if os.path.basename(log) in self._logs:
+            with contextlib.suppress(OSError):
+                os.unlink(session().root / log)
 
     def _watched(self) -> Screen:
         """Return what somebody at the terminal sees; it is there once there is something to see."""
@@ -191,12 +202,6 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
 def is_terminal(stream: Any) -> bool:
     """Tell whether lines can be drawn again on a stream."""
     return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def remove_log(root: Path, name: str) -> None:
-    """Remove what an earlier failure of a task left."""
-    with contextlib.suppress(OSError):
-        os.unlink(root / log_of(name))
 
 
 def log_of(name: str) -> str:
