@@ -8,7 +8,7 @@ taken for a difference.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,17 +65,19 @@ class _Folders:
 
         Of a definition it is the whole or nothing: what is below is read as part of an image, where links are links.
         """
-        is_definition = not _DEFINING.isdisjoint(self.names[path])
-        excluded = self.changed if is_definition else self.changed | self.mixed
-        if path and self._is_same(path, f"{top}/{path}", excluded):
+        if path and self._is_same(path, f"{top}/{path}"):
             yield path
-        elif not is_definition:
+        elif not self._is_definition(path):
             for name in self.below.get(path, ()):
                 yield from self.unchanged(top, f"{path}/{name}" if path else name)
 
-    def _is_same(self, path: str, place: str, excluded: Container[str]) -> bool:
-        """Tell whether all that is in a folder here is in the revision, and the same."""
-        if path in excluded:
+    def _is_definition(self, path: str) -> bool:
+        return not _DEFINING.isdisjoint(self.names[path])
+
+    def _is_same(self, path: str, place: str, *, within_definition: bool = False) -> bool:
+        """Tell whether all that is in a folder here is in the revision, and the same: Go's files and definitions."""
+        within_definition = within_definition or self._is_definition(path)
+        if path in self.changed or (path in self.mixed and not within_definition):
             return False
         try:
             with os.scandir(place) as entries:
@@ -84,7 +86,9 @@ class _Folders:
             return False
         below = self.below.get(path, ())
         there = dict.fromkeys(self.names[path], False) | dict.fromkeys(below, True)
-        return here == there and all(self._is_same(f"{path}/{name}", f"{place}/{name}", excluded) for name in below)
+        return here == there and all(
+            self._is_same(f"{path}/{name}", f"{place}/{name}", within_definition=within_definition) for name in below
+        )
 
 
 def _folder(path: str) -> str:

@@ -27,9 +27,12 @@ FILES = {
     "images/one/image.yaml": "platforms: [linux/amd64]\n",
     "images/one/rootfs/src/s.go": "package s\n",
     "images/one/rootfs/etc/one.conf": "key = value\n",
+    "deploy/other.txt": "other\n",
+    "deploy/two/manifest": "{}\n",
+    "deploy/two/rootfs/etc/two.conf": "key = value\n",
 }
-GO = ["cmd", "shared/a"]
-SAME = ["cmd", "images/one", "shared/a"]
+WITHOUT_ONE = ["cmd", "deploy/two", "shared/a"]
+SAME = ["cmd", "deploy/two", "images", "shared/a"]
 
 
 class Repository:
@@ -80,28 +83,37 @@ def test_definitions_and_folders_of_go_files_are_found_at_their_top(repo: Reposi
 CHANGES: dict[str, tuple[Callable[[Repository], object], list[str]]] = {
     "an edit": (
         lambda repo: repo.write("shared/a/a.go", "package a // edited\n"),
-        ["cmd", "images/one", "shared/a/deep"],
+        ["cmd", "deploy/two", "images", "shared/a/deep"],
     ),
-    "an edit below": (lambda repo: repo.write("shared/a/deep/d.go", "package deep // edited\n"), ["cmd", "images/one"]),
+    "an edit below": (
+        lambda repo: repo.write("shared/a/deep/d.go", "package deep // edited\n"),
+        ["cmd", "deploy/two", "images"],
+    ),
     "a file that is new": (
         lambda repo: repo.write("shared/a/new.go", "package a\n"),
-        ["cmd", "images/one", "shared/a/deep"],
+        ["cmd", "deploy/two", "images", "shared/a/deep"],
     ),
     "a folder that is new": (
         lambda repo: repo.write("shared/a/new/n.go", "package n\n"),
-        ["cmd", "images/one", "shared/a/deep"],
+        ["cmd", "deploy/two", "images", "shared/a/deep"],
     ),
-    "an empty folder": (lambda repo: (repo.root / "cmd/empty").mkdir(), ["cmd/one", "images/one", "shared/a"]),
-    "a file that is gone": (lambda repo: (repo.root / "cmd/one/main.go").unlink(), ["images/one", "shared/a"]),
+    "an empty folder": (
+        lambda repo: (repo.root / "cmd/empty").mkdir(),
+        ["cmd/one", "deploy/two", "images", "shared/a"],
+    ),
+    "a file that is gone": (
+        lambda repo: (repo.root / "cmd/one/main.go").unlink(),
+        ["deploy/two", "images", "shared/a"],
+    ),
     "a file that others may run": (
         lambda repo: (repo.root / "cmd/one/main.go").chmod(0o755),
-        ["images/one", "shared/a"],
+        ["deploy/two", "images", "shared/a"],
     ),
-    "a file of a definition": (lambda repo: repo.write("images/one/rootfs/etc/one.conf", "key = other\n"), GO),
-    "a file that is new in a definition": (lambda repo: repo.write("images/one/rootfs/etc/two.conf", ""), GO),
+    "a file of a definition": (lambda repo: repo.write("images/one/rootfs/etc/one.conf", "key = other\n"), WITHOUT_ONE),
+    "a file that is new in a definition": (lambda repo: repo.write("images/one/rootfs/etc/two.conf", ""), WITHOUT_ONE),
     "an ignored file": (
         lambda repo: (repo.write(".git/info/exclude", "*.go\n"), repo.write("cmd/one/ignored.go", "package main\n")),
-        ["images/one", "shared/a"],
+        ["deploy/two", "images", "shared/a"],
     ),
 }
 
@@ -116,26 +128,26 @@ def test_what_differs_is_not_linked(change: Callable[[Repository], object], left
 def test_git_is_not_believed_what_it_was_told(option: str, repo: Repository) -> None:
     repo.run("update-index", option, "cmd/one/main.go")
     repo.write("cmd/one/main.go", "package main // edited\n")
-    assert repo.found() == ["images/one", "shared/a"]
+    assert repo.found() == ["deploy/two", "images", "shared/a"]
 
 
 def test_a_folder_with_a_link_is_not_linked(repo: Repository) -> None:
     (repo.root / "cmd/one/link.go").symlink_to("../../shared/b/b.go")
     repo.commit()
-    assert repo.found() == ["images/one", "shared/a"]
+    assert repo.found() == ["deploy/two", "images", "shared/a"]
 
 
 def test_what_is_staged_differs(repo: Repository) -> None:
     repo.write("cmd/one/main.go", "package main // edited\n")
     repo.run("add", "-A")
-    assert repo.found() == ["images/one", "shared/a"]
+    assert repo.found() == ["deploy/two", "images", "shared/a"]
 
 
 CONVERTING: dict[str, Callable[[Repository], object]] = {
     "a setting": lambda repo: repo.run("config", "core.autocrlf", "input"),
     "an attribute": lambda repo: (repo.write(".gitattributes", "* text=auto\n"), repo.commit()),
-    "an attribute of this clone": lambda repo: repo.write(".git/info/attributes", "*.go filter=x\n"),
-    "an attribute that is not in git": lambda repo: repo.write(".gitattributes", "*.go -text\n"),
+    "an attribute of this clone": lambda repo: repo.write(".git/info/attributes", "* filter=x\n"),
+    "an attribute that is not in git": lambda repo: repo.write(".gitattributes", "* -text\n"),
     "attributes that were others": lambda repo: (
         repo.write(".gitattributes", "*.go eol=crlf\n"),
         repo.commit(),
@@ -156,13 +168,13 @@ def test_what_has_such_attributes_alone_is_not_linked(repo: Repository) -> None:
     repo.write("cmd/.gitattributes", "*.go text=auto\n")
     repo.write("shared/.gitattributes", "*.txt text=auto\n")
     repo.commit()
-    assert repo.found() == ["images/one", "shared/a"]
+    assert repo.found() == ["deploy/two", "images", "shared/a"]
 
 
 def test_a_module_is_never_a_link(repo: Repository) -> None:
     repo.write("images/one/rootfs/src/go.mod", "module inside.example\n")
     repo.commit()
-    assert repo.found() == GO
+    assert repo.found() == WITHOUT_ONE
 
 
 def test_other_attributes_are_no_matter(repo: Repository) -> None:
