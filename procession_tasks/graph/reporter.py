@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
+from procession_tasks.graph.above import Streams, is_terminal
 from procession_tasks.graph.checker import step_of
 from procession_tasks.graph.session import STATE, Taken, session
 
 if TYPE_CHECKING:
     from procession_tasks.graph.notes import Notes
+    from procession_tasks.graph.progress import Progress
     from procession_tasks.graph.screen import Screen
 
 _TALKATIVE = 2  # doit's verbosity
+_SHOWN_S = 0.1  # what takes no longer is not shown while it runs
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
@@ -47,6 +50,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self.outstream: Any = outstream  # while somebody looks on, what stands for it
         self._terminal = outstream
         self._is_watched = is_terminal(outstream)
+        self._streams: Streams | None = None
+        self._progress: Progress | None = None
         self._screen: Screen | None = None
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
@@ -68,13 +73,13 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if task.targets:
             self._notes.started(task)
         if self._is_watched:
-            self._watched().started(task.name)
+            self._begun().started(task.name)
 
     def skip_uptodate(self, task: Any) -> None:
         if task.targets:
             self._fresh.append(task.name)
-            if self._screen:
-                self._screen.ended(task.name, "fresh")
+            if self._progress:
+                self._progress.stopped(task.name, "fresh")
 
     def skip_ignore(self, task: Any) -> None:
         self._checked = True  # told in every run
@@ -83,8 +88,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     def add_success(self, task: Any) -> None:
         if not task.targets:
             self._checked = self._checked or bool(task.actions)
-            if self._screen:
-                self._screen.ended(task.name, None)
+            if self._progress:
+                self._progress.stopped(task.name, None)
         else:
             self._ran += 1
             self._note(task, "built")
@@ -127,8 +132,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     def tell(self, task: Any) -> None:
         """Tell that a task has made something, and why it had to if that is asked for."""
         seconds, where = time.monotonic() - self._started.get(task.name, time.monotonic()), _where(task.name)
-        if self._screen:
-            line = self._screen.line(task.name, seconds, where, "cached" if task.name in session().taken else "built")
+        if screen := self._watched():
+            line = screen.line(task.name, seconds, where, "cached" if task.name in session().taken else "built")
         else:
             line = f"{task.name:<40} {seconds:6.2f} s{where}"
         self.write(f"{line}\n")
@@ -163,24 +168,41 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             with contextlib.suppress(OSError):
                 os.unlink(session().root / log)
 
-    def _watched(self) -> Screen:
-        """Return what somebody at the terminal sees; it is there once there is something to see."""
+    def _begun(self) -> Progress:
+        """Return how far the run is, from when there is something to do; it is shown before long."""
         with self._lock:
-            if self._screen is None:
-                from procession_tasks.graph.screen import Screen  # a run with nothing to do shows none
+            if self._progress is None:
+                from procession_tasks.graph.progress import Progress  # a run with nothing to do has none
 
-                self._screen = Screen(self.outstream, session().begun, *self._all)
-                for name in self._fresh:
-                    self._screen.ended(name, "fresh")
-                self._screen.open()
-                self.outstream = self._screen.stream
+                self._progress = Progress(len(self._fresh))
+                self._streams = Streams(self._terminal)
+                self.outstream = self._streams.above
+                showing = threading.Timer(_SHOWN_S, self._watched)
+                showing.daemon = True
+                showing.start()
+        return self._progress
+
+    def _watched(self) -> Screen | None:
+        """Return what somebody at the terminal sees, if anybody is there."""
+        with self._lock:
+            if self._screen is None and self._progress and self._streams and self._is_watched:
+                from procession_tasks.graph.screen import Screen  # loaded while others work, if they take a while
+
+                self._screen = Screen(self._terminal, self._progress, *self._all)
+                self._screen.open(self._streams)
         return self._screen
 
     def _close(self) -> None:
         """Leave the terminal to others."""
-        if self._screen:
-            self._screen.close()
+        screen = self._watched()
+        with self._lock:
+            self._is_watched = False
+        if self._progress and self._streams:
+            self._progress.close()
+            self._streams.restore()
             self.outstream = self._terminal
+        if screen:
+            screen.close()
 
     def _finish(self) -> None:
         """Have those who want to know of the run told that it is over."""
@@ -188,20 +210,16 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             self._notes.finish(self._fresh)
         if self._happened:
             self._happened.finish(self._notes.ran, self._notes.reason)
-        if self._screen and self._screen.is_idle and (table := self._screen.table(session())):
+        is_idle = self._progress is not None and self._progress.is_idle
+        if self._screen and is_idle and (table := self._screen.table(session())):
             self.write(f"\n{table}")
 
     def _note(self, task: Any, how: str, message: str = "") -> None:
         self._notes.ended(task, how)
-        if self._screen:
-            self._screen.ended(task.name, "cached" if how == "built" and task.name in session().taken else how)
+        if self._progress:
+            self._progress.stopped(task.name, "cached" if how == "built" and task.name in session().taken else how)
         if self._happened and message:
             self._happened.failed(task.name, message)
-
-
-def is_terminal(stream: Any) -> bool:
-    """Tell whether lines can be drawn again on a stream."""
-    return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def log_of(name: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from procession_tasks import notice
+from procession_tasks.graph.above import Streams
 from procession_tasks.graph.live import Look, Running, State, finished, frame
 from procession_tasks.graph.notes import needed
-from procession_tasks.graph.session import Session
+from procession_tasks.graph.progress import Progress
+from procession_tasks.graph.session import Session, session
 from procession_tasks.graph.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -22,29 +22,16 @@ _CLOSING_S = 0.2  # by then our own imports are over, and a compiler runs
 
 
 class Screen:
-    """The lines of one run, told from several threads; `tasks` are all there are, `selected` those asked for."""
+    """The lines of one run; `tasks` are all there are, `selected` those asked for."""
 
-    def __init__(self, stream: Any, begun: float, tasks: Mapping[str, Any], selected: Sequence[str]) -> None:
-        self._begun = begun
+    def __init__(self, stream: Any, progress: Progress, tasks: Mapping[str, Any], selected: Sequence[str]) -> None:
+        self._progress = progress
         self._total = sum(bool(tasks[name].targets) for name in needed(tasks, selected))
-        self._running: dict[str, tuple[float, int]] = {}
-        self._details: dict[int, str] = {}
-        self._counts: Counter[str] = Counter()
         self._terminal = Terminal(stream, self._frame)
 
-    @property
-    def stream(self) -> Any:
-        """Where lines are written that are to stay, above those that are drawn."""
-        return self._terminal.above
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing runs: of an interrupted run, something still does."""
-        return not self._running
-
-    def open(self) -> None:
-        """Begin to draw."""
-        notice.show_with(self._details.__setitem__)
+    def open(self, streams: Streams) -> None:
+        """Begin to draw, below what is written to streams."""
+        streams.attach(self._terminal)
         self._terminal.open()
         loading = threading.Timer(_CLOSING_S, _closing)  # what the end needs, while others work
         loading.name, loading.daemon = "closing", True
@@ -52,20 +39,7 @@ class Screen:
 
     def close(self) -> None:
         """Take away what is drawn."""
-        notice.show_with(None)
         self._terminal.close()
-
-    def started(self, name: str) -> None:
-        """Show an action that begins in this thread."""
-        thread = threading.get_ident()
-        self._details.pop(thread, None)
-        self._running[name] = (time.monotonic(), thread)
-
-    def ended(self, name: str, how: str | None) -> None:
-        """Count how a task ended, and show it no more; None for one that makes no files."""
-        self._running.pop(name, None)
-        if how:
-            self._counts[how] += 1
 
     def line(self, name: str, seconds: float, where: str, how: str) -> str:
         """Lay out the line of a task that ended."""
@@ -81,11 +55,9 @@ class Screen:
         return table(happened.images, self._terminal.look())
 
     def _frame(self, look: Look) -> list[str]:
-        running = tuple(
-            Running(name, started, self._details.get(thread, ""))
-            for name, (started, thread) in list(self._running.items())
-        )
-        return frame(State(self._begun, self._total, running, self._counts), time.monotonic(), look)
+        running = tuple(Running(*one) for one in self._progress.running())
+        state = State(session().begun, self._total, running, dict(self._progress.ended))
+        return frame(state, time.monotonic(), look)
 
 
 def _closing() -> tuple[type[Happened], Callable[[tuple[BuiltImage, ...], Look], str]]:

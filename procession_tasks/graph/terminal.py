@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from procession_tasks.graph.live import Look
-from procession_tasks.graph.reporter import is_terminal
 
 Draw = Callable[[Look], Sequence[str]]
 
@@ -28,11 +26,7 @@ _COLUMNS, _ROWS = 80, 24  # of a terminal that does not say
 
 
 class Terminal:
-    """The terminal behind a stream; `draw` makes the lines at the bottom, from any thread.
-
-    Until it is closed, all that is written to `sys.stdout` and `sys.stderr`, if they are terminals,
-    goes above those lines, a whole line at a time.
-    """
+    """The terminal behind a stream; `draw` makes the lines at the bottom, from any thread."""
 
     def __init__(self, stream: Any, draw: Draw) -> None:
         self._stream = stream
@@ -41,27 +35,14 @@ class Terminal:
         self._waiting: list[str] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
-        self._replaced: list[tuple[str, Any, Above]] = []
         self._thread = threading.Thread(target=self._tick, name="terminal", daemon=True)
-        self.above = Above(stream, self)
 
     def open(self) -> None:
         """Begin to draw."""
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if is_terminal(stream):
-                above = self.above if stream is self._stream else Above(stream, self)
-                self._replaced.append((name, stream, above))
-                setattr(sys, name, above)
         self._thread.start()
 
     def close(self) -> None:
         """Take the lines away and leave the terminal to others."""
-        for name, stream, above in self._replaced:
-            above.finish()
-            setattr(sys, name, stream)
-        self._replaced.clear()
-        self.above.finish()
         self._over.set()
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._clear()
@@ -127,38 +108,3 @@ class Terminal:
 
 def _up(rows: int) -> str:
     return f"\x1b[{rows}A" if rows > 0 else ""
-
-
-class Above:
-    """Stands for a stream while lines are drawn: keeps back what is not a whole line yet."""
-
-    def __init__(self, stream: Any, terminal: Terminal) -> None:
-        self._stream = stream
-        self._terminal = terminal
-        self._rest = ""
-        self._lock = threading.Lock()
-
-    def write(self, text: str) -> int:
-        """Write whole lines, and the rest when its end comes."""
-        with self._lock:
-            whole, newline, self._rest = (self._rest + text).rpartition("\n")
-        if newline:
-            self._terminal.write(whole + newline, self._stream)
-        return len(text)
-
-    def writelines(self, lines: Sequence[str]) -> None:
-        """As that of any stream."""
-        self.write("".join(lines))
-
-    def flush(self) -> None:
-        """Do nothing: what is whole is written."""
-
-    def finish(self) -> None:
-        """Write what has no end."""
-        with self._lock:
-            rest, self._rest = self._rest, ""
-        if rest:
-            self._terminal.write(f"{rest}\n", self._stream)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
