@@ -13,7 +13,7 @@ import time
 
 STARTED = time.perf_counter()
 METHODS = ("initialize", "execute_task", "skip_uptodate", "add_success", "add_failure", "complete_run")
-THREADS = ("terminal", "closing")
+THREADS = ("terminal", "closing", "showing")
 seconds = {"within": 0.0, "beside": 0.0}
 
 

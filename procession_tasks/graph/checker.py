@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from doit import Globals
@@ -161,8 +161,20 @@ class Listed:
         return _words(self.causes)
 
 
-def causes(task: Any) -> tuple[Cause, ...]:
-    """Say why a task runs, once doit has asked: what it found is known by then."""
+def recorded(task: Any) -> dict[str, Any]:
+    """Return what is recorded of the inputs that doit found to be different, and of which inputs there were.
+
+    When the task has run there is something else.
+    """
+    get = Globals.dep_manager.backend.get
+    return {name: get(task.name, name) for name in ("deps:", *task.dep_changed)}
+
+
+def causes(task: Any, before: Mapping[str, Any] | None = None) -> tuple[Cause, ...]:
+    """Say why a task runs, once doit has asked: what it found is known by then.
+
+    `before` is what was `recorded` of it before it ran, by default what is.
+    """
     from procession_tasks.graph.cause import ASKED, NEVER, Cause  # it is stale
 
     found: list[Cause] = []
@@ -171,7 +183,7 @@ def causes(task: Any) -> tuple[Cause, ...]:
             found += item.causes
         if Cause(NEVER) in found:
             return (Cause(NEVER),)
-    found += _of_inputs(task)
+    found += _of_inputs(task, recorded(task) if before is None else before)
     return tuple(found) or (Cause(ASKED),)
 
 
@@ -180,13 +192,13 @@ def step_of(task: Any) -> Step | None:
     return next((item.step for item, _, _ in task.uptodate if isinstance(item, Declared)), None)
 
 
-def _of_inputs(task: Any) -> list[Cause]:
+def _of_inputs(task: Any, recorded: Mapping[str, Any]) -> list[Cause]:
     """Say which inputs doit found to be different."""
     from procession_tasks.graph.cause import CHANGED, DELETED, NEW, Cause  # it is stale
 
-    before = {*(Globals.dep_manager.backend.get(task.name, "deps:") or ())}
+    before = {*(recorded["deps:"] or ())}
     found = [Cause(CHANGED if path in before else NEW, path) for path in sorted(task.dep_changed)]
-    found = [part for cause in found for part in _of_folder(cause, task.name)]
+    found = [part for cause in found for part in _of_folder(cause, recorded)]
     step = step_of(task)
     if found and step and step.kind == "fetch-packages":
         from procession_tasks.graph.versions import version_changes  # for packages alone
@@ -195,11 +207,11 @@ def _of_inputs(task: Any) -> list[Cause]:
     return found + [Cause(DELETED, path) for path in sorted(before - task.file_dep)]
 
 
-def _of_folder(cause: Cause, task: str) -> tuple[Cause, ...]:
+def _of_folder(cause: Cause, recorded: Mapping[str, Any]) -> tuple[Cause, ...]:
     """Say what changed in a folder, if that is known; of anything else, and of what is new, the cause itself."""
     from procession_tasks.graph.remembered import changed_below  # it is stale
 
-    before = Globals.dep_manager.backend.get(task, cause.subject) or ""
+    before = recorded.get(cause.subject) or ""
     return (*changed_below(cause.subject, before, session()),) or (cause,)
 
 

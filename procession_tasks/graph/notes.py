@@ -60,15 +60,18 @@ class Notes:
         self.ran: tuple[Ran, ...] = ()
         self.moves: Sequence[Transfer] = ()
 
-    def started(self, task: Any) -> None:
-        """Note that a task starts, and why."""
-        found = causes(task)
+    def started(self, task: Any, moment: float, thread: int, recorded: Mapping[str, Any]) -> None:
+        """Note that a task started, and why; `recorded` is what was of it before.
+
+        Of tasks that need one another, first the one that is needed.
+        """
+        found = causes(task, recorded)
         reason, chain = self._why(task, found)
         is_more = any(cause.what in _DECLARES for cause in found) or any(map(os.path.isdir, task.dep_changed))
         with self._lock:
             self._declares |= is_more
-            thread = self._threads.setdefault(threading.get_ident(), len(self._threads))
-        self._starts[task.name] = Start(self._now(), reason, chain, thread)
+            number = self._threads.setdefault(thread, len(self._threads))
+        self._starts[task.name] = Start(moment - self._session.begun, reason, chain, number)
 
     def ended(self, task: Any, how: str) -> None:
         """Note how a task ended."""

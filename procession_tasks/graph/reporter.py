@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
 from procession_tasks.graph.above import Streams, is_terminal
-from procession_tasks.graph.checker import step_of
+from procession_tasks.graph.checker import recorded, step_of
 from procession_tasks.graph.session import STATE, Taken, session
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         super().__init__(outstream, options)
         self._started: dict[str, float] = {}
+        self._starts: deque[tuple[Any, float, int, dict[str, Any]]] = deque()  # that are not noted yet
         self._ran = 0
         self._fresh: list[str] = []
         self._checked = False
@@ -50,6 +52,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self.outstream: Any = outstream  # while somebody looks on, what stands for it
         self._terminal = outstream
         self._is_watched = is_terminal(outstream)
+        self._has_begun = False
         self._streams: Streams | None = None
         self._progress: Progress | None = None
         self._screen: Screen | None = None
@@ -66,14 +69,17 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
                 from procession_tasks.graph.notes import Notes  # there is work
 
                 during.notes = Notes(during, *self._all)
+            while self._starts:
+                during.notes.started(*self._starts.popleft())
             return during.notes
 
     def execute_task(self, task: Any) -> None:
-        self._started[task.name] = time.monotonic()
+        moment = self._started[task.name] = time.monotonic()
         if task.targets:
-            self._notes.started(task)
-        if self._is_watched:
-            self._begun().started(task.name)
+            self._starts.append((task, moment, threading.get_ident(), recorded(task)))
+        self._begin()
+        if self._progress:
+            self._progress.started(task.name)
 
     def skip_uptodate(self, task: Any) -> None:
         if task.targets:
@@ -168,19 +174,27 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             with contextlib.suppress(OSError):
                 os.unlink(session().root / log)
 
-    def _begun(self) -> Progress:
-        """Return how far the run is, from when there is something to do; it is shown before long."""
+    def _begin(self) -> None:
+        """Begin to show and to note, now that there is something to do: before long, when others are at work."""
         with self._lock:
-            if self._progress is None:
-                from procession_tasks.graph.progress import Progress  # a run with nothing to do has none
+            if self._has_begun:
+                return
+            self._has_begun = True
+            if self._is_watched:
+                from procession_tasks.graph.progress import Progress  # nobody else needs it
 
                 self._progress = Progress(len(self._fresh))
                 self._streams = Streams(self._terminal)
                 self.outstream = self._streams.above
-                showing = threading.Timer(_SHOWN_S, self._watched)
-                showing.daemon = True
-                showing.start()
-        return self._progress
+            showing = threading.Timer(_SHOWN_S, self._show)
+            showing.name, showing.daemon = "showing", True
+            showing.start()
+
+    def _show(self) -> None:
+        """Do what takes a while to load."""
+        self._watched()
+        if self._starts:
+            self._notes  # noqa: B018  # of what has started
 
     def _watched(self) -> Screen | None:
         """Return what somebody at the terminal sees, if anybody is there."""
@@ -197,8 +211,9 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         screen = self._watched()
         with self._lock:
             self._is_watched = False
-        if self._progress and self._streams:
+        if self._progress:
             self._progress.close()
+        if self._streams:
             self._streams.restore()
             self.outstream = self._terminal
         if screen:
