@@ -76,7 +76,11 @@ class Happened:
             self._plans = [one for of_image in by_image().values() for one in of_image]
         places = dict(_places(self._plans))
         self._outcomes = tuple(_outcome(one, places.get(one.name, (None, None)), reason(one.name)) for one in found)
-        self._images = tuple(image for one in self._plans if (image := self._image(one)))
+        of_place: dict[tuple[str | None, str | None], list[Outcome]] = {}
+        for one in self._outcomes:
+            of_place.setdefault((one.image, one.platform), []).append(one)
+        images = (self._image(one, of_place.get((one.image, str(one.platform)), [])) for one in self._plans)
+        self._images = tuple(filter(None, images))
 
     def tell(self, status: int) -> int:
         """Write the report, and what GitHub Actions takes; returns the exit status, which failing to write changes."""
@@ -106,19 +110,20 @@ class Happened:
         misses = sum(map(_is_miss, tasks))
         return Report(status, seconds, tasks, self._images, found, misses, self.account.fetched, self.account.sent)
 
-    def _image(self, plan: Plan) -> BuiltImage | None:
-        """Say what became of an image, if it was asked for: how it was packed, if all went well before that."""
-        place = (plan.image, str(plan.platform))
-        own = [one for one in self._outcomes if (one.image, one.platform) == place]
+    def _image(self, plan: Plan, own: Sequence[Outcome]) -> BuiltImage | None:
+        """Say what became of an image, if it was asked for: how it was packed, if all went well before that.
+
+        `own` is what became of its tasks.
+        """
         packed = {one.name.partition(":")[0]: one.how for one in own if one.name.startswith("pack-")}
         if not packed:
             return None
         bad = [one.how for one in own if one.how in (FAILED, SKIPPED)]
         how = min(bad or packed.values(), key=_WORST_FIRST.index)
-        image = BuiltImage(*place, how, _time_of(own), self._why(own))
+        image = BuiltImage(plan.image, str(plan.platform), how, _time_of(own), self._why(own))
         if bad:
             return image
-        if "pack-aci" in packed:
+        if "pack-aci" in packed and (self._file or self.listens):  # no table has room for it
             image = dataclasses.replace(image, aci_id="".join(self._text(plan.pack.outputs[1]).split()) or None)
         return (
             _with_digest(image, self._session.root / plan.pack_oci.option("output")) if "pack-oci" in packed else image
