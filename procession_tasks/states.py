@@ -52,12 +52,8 @@ class States:
 
     def seen_in(self, folders: Collection[str]) -> dict[str, str]:
         """Return what was seen in or below these folders."""
-
-        @functools.cache
-        def is_in(folder: str) -> bool:
-            return folder in folders or (folder != "" and is_in(folder.rpartition("/")[0]))
-
-        return {name: state for name, state in self._seen.items() if is_in(name.rpartition("/")[0])}
+        is_seen = in_any(folders)
+        return {name: state for name, state in self._seen.items() if is_seen(name)}
 
     def known(self) -> dict[str, tuple[Key, str]]:
         """Return the digests that are known by now, each with what `stat` said then."""
@@ -256,6 +252,16 @@ class States:
                 regular = stat_bits.S_ISREG(stat.st_mode)
                 state = self._file(path, stat) if regular else f"special-{stat.st_mode:o}"
                 yield name, "program" if stat.st_mode & 0o100 else "file", state, _key(stat)
+
+
+def in_any(folders: Collection[str]) -> Callable[[str], bool]:
+    """Return what tells whether a path is in or below any of these folders; all are relative to the same one."""
+
+    @functools.cache
+    def is_within(folder: str) -> bool:
+        return folder in folders or (folder != "" and is_within(folder.rpartition("/")[0]))
+
+    return lambda path: is_within(path.rpartition("/")[0])
 
 
 def _tree_state(below: Iterable[tuple[str, str, str]]) -> str:

@@ -167,9 +167,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         """Remove what an earlier failure of a task left; most runs find no log at all."""
         log = log_of(name)
         if self._logs is None:
-            with contextlib.suppress(OSError):
-                self._logs = frozenset(os.listdir(session().root / os.path.dirname(log)))
-            self._logs = self._logs or frozenset()
+            folder = session().root / os.path.dirname(log)
+            self._logs = frozenset(os.listdir(folder) if folder.is_dir() else ())
         if os.path.basename(log) in self._logs:
             with contextlib.suppress(OSError):
                 os.unlink(session().root / log)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -17,6 +16,7 @@ from procession_tasks.graph import unchanged
 from procession_tasks.graph.git import Git
 from procession_tasks.graph.inmemory import room
 from procession_tasks.graph.scratch import scratch
+from procession_tasks.states import in_any
 
 
 class RevisionError(BuildError):
@@ -73,7 +73,8 @@ def materialized(asked: Asked, root: Path) -> Iterator[Tree]:
     """
     git, entries = asked.git, _entries(asked)
     links = unchanged.unchanged_folders(git.top, entries, asked.changes)
-    written = _outside(entries, frozenset(links))
+    is_linked = in_any(frozenset(links))
+    written = {path: line for path, line in entries.items() if not is_linked(path)}
     folder = room(len(links) + len(written), _size(git, written), git.environment)
     with contextlib.ExitStack() as stack:
         try:
@@ -143,9 +144,3 @@ def _size(git: Git, entries: Mapping[str, str]) -> int:
         told = git.ask("cat-file", "--batch-check=%(objectsize)", stdin=names).stdout.split()
         size += sum(int(one) for one in told if one.isdigit())  # a submodule's commit is not here
     return size
-
-
-def _outside(entries: Mapping[str, str], folders: frozenset[str]) -> dict[str, str]:
-    """Choose the entries that are not in or below any of some folders."""
-    above = functools.cache(lambda folder: folder in folders or (folder and above(folder.rpartition("/")[0])))
-    return {path: line for path, line in entries.items() if not above(path.rpartition("/")[0])}
