@@ -22,6 +22,7 @@ _COMPACT_ABOVE = 64 * 1024
 _LAST_KEY = "deps:"  # what doit's save_success stores last
 
 _FORGOTTEN = b"\t{}"
+_TABS = 2  # of a line
 
 Record = dict[str, Any]
 
@@ -39,6 +40,7 @@ class StateLog:
         self._records: dict[str, Record] = {}
         self._unsaved: set[str] = set()
         self._size = 0
+        self._is_damaged = False
 
     def get(self, task_id: str, dependency: str) -> Any:
         """Return a value stored for a task, or None."""
@@ -99,6 +101,11 @@ class StateLog:
                 content = self._path.read_bytes()
             except OSError:  # what cannot be read is as if it had never been built
                 content = b""
+            self._is_damaged = bool(content) and content.count(b"\t") < _TABS  # not one line of it counts
+            if self._is_damaged:
+                rule = "is damaged, so it is not known what was built; the next build makes or takes it anew"
+                sys.stderr.write(f"warning: {self.name}: {rule}\n")
+                content = b""
             self._size = len(content)
             self._lines = {}
             for line in content.split(b"\n"):
@@ -115,6 +122,9 @@ class StateLog:
         self._size += len(line)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._is_damaged:
+                files.write(self._path, b"")
+                self._is_damaged = False
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 if os.write(descriptor, line) < len(line):

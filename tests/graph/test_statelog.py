@@ -226,3 +226,16 @@ def test_the_log_is_one_readable_line_a_task(path: Path) -> None:
     lines = [line.split(b"\t") for line in path.read_bytes().split(b"\n") if line]
     assert [line[0] for line in lines] == [b"a", b"b"]
     assert json.loads(lines[0][2])["_values_:"] == {"value": "ü\n\t"}
+
+
+def test_what_is_no_log_is_told_and_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tasks.log"
+    path.write_bytes(b"garbage\n")
+    log = StateLog(str(path), None)
+    assert not log.in_("pack-aci:api")
+    assert "tasks.log: is damaged" in capsys.readouterr().err
+    assert path.read_bytes() == b"garbage\n"
+    log.set("pack-aci:api", "result:", 1)
+    log.set("pack-aci:api", "deps:", ("a",))
+    assert StateLog(str(path), None).in_("pack-aci:api")
+    assert capsys.readouterr().err == ""
